@@ -1,0 +1,17 @@
+"""Train one model, or with -m a sweep of them: conf -> sweeps/<zoo.name>/<node>. See `python train.py --help`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from zoo import node
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> float | None:
+    from zoo.sweep import run_node  # PyTorch is imported where it is needed: --help takes no second
+
+    return run_node(node.plain(config))["test_acc"]
+
+
+if __name__ == "__main__":
+    main()
