@@ -26,8 +26,21 @@ from torchvision.transforms import CenterCrop, Compose, Grayscale, Normalize, Re
 from zoo.data import DataError, Images, Split, prepare, sources
 
 CONF = Path(__file__).parent.parent / "conf"
-NAMES = sorted(path.stem for path in (CONF / "data").glob("*.yaml") if path.stem != "base")
 TRAIN, VAL, TEST = 5, 3, 2  # images in the files written below
+
+# train, val, test of the released zoos
+SIZES = {
+    "mnist_5k": (3500, 750, 750),
+    "mnist": (50000, 10000, 10000),
+    "fashion_mnist": (50000, 10000, 10000),
+    "svhn": (60000, 13257, 26032),
+    "usps": (6000, 1291, 2007),
+    "cifar10": (42000, 8000, 10000),
+    "cifar100": (40000, 10000, 10000),
+    "stl10": (4200, 800, 8000),
+    "tiny_imagenet": (100000, 0, 10000),
+    "eurosat": (18900, 4050, 4050),
+}
 
 Samples = list[tuple[Image.Image, int]]
 
@@ -214,7 +227,7 @@ def write_eurosat(root: Path, monkeypatch) -> tuple[Samples, None]:
     return samples, None
 
 
-WRITE = {name: globals()[f"write_{name}"] for name in NAMES if name != "mnist_5k"}
+WRITE = {name: globals()[f"write_{name}"] for name in SIZES if name != "mnist_5k"}
 
 # What the released generators say, with torchvision's transforms.
 TRANSFORMS = {
@@ -229,7 +242,7 @@ TRANSFORMS = {
     "eurosat": [Resize((28, 28)), ToTensor(), Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))],
 }
 
-# One file of each data set, to be missing or damaged.
+# A file of each data set, to be missing or damaged.
 FILES = {
     "mnist": "MNIST/raw/train-images-idx3-ubyte",
     "fashion_mnist": "FashionMNIST/raw/t10k-labels-idx1-ubyte",
@@ -238,8 +251,12 @@ FILES = {
     "cifar10": "cifar-10-batches-py/data_batch_3",
     "cifar100": "cifar-100-python/train",
     "stl10": "stl10_binary/test_X.bin",
-    "tiny_imagenet": "tiny-imagenet-200/val/val_annotations.txt",
+    "tiny_imagenet": "tiny-imagenet-200/wnids.txt",
     "eurosat": "eurosat/2750",
+}
+DAMAGED_FILES = FILES | {
+    "tiny_imagenet": "tiny-imagenet-200/val/images/val_1.JPEG",
+    "eurosat": "eurosat/2750/Forest/Forest_2.jpg",
 }
 
 
@@ -323,12 +340,12 @@ def test_missing_files_are_one_clear_error(name, tmp_path, monkeypatch):
     with pytest.raises(DataError) as error:
         prepare(tiny_config(name, tmp_path, "data.download=false"))
     for part in (str(file.parent), f"lacks {file.name}", "data.download=true", "by hand", "data.root"):
-        assert part in str(error.value).replace("val/val_", "val_").replace("200 lacks", "200/val lacks")
+        assert part in str(error.value)
 
 
 @pytest.mark.parametrize("name", WRITE)
 def test_an_unreachable_download_is_one_clear_error(name, tmp_path, capsys, requests):
-    with pytest.raises(DataError, match="download to .* failed .*no network(?s:.*)by hand(?s:.*)data.root"):
+    with pytest.raises(DataError, match="download to .* failed .*no network.*by hand.*data.root"):
         prepare(tiny_config(name, tmp_path))
     assert requests
     assert capsys.readouterr() == ("", "")
@@ -337,9 +354,7 @@ def test_an_unreachable_download_is_one_clear_error(name, tmp_path, capsys, requ
 @pytest.mark.parametrize("name", WRITE)
 def test_damaged_files_are_one_clear_error_and_stay(name, tmp_path, monkeypatch, requests):
     WRITE[name](tmp_path / "raw", monkeypatch)
-    file = tmp_path / "raw" / FILES[name]
-    if name in ("eurosat", "tiny_imagenet"):
-        file = sorted((tmp_path / "raw").rglob("*.jp*g", case_sensitive=False))[0]
+    file = tmp_path / "raw" / DAMAGED_FILES[name]
     half = file.read_bytes()[: file.stat().st_size // 2]
     file.write_bytes(half)
     with pytest.raises(DataError, match="damaged or unreadable|cannot read the image") as error:
@@ -532,21 +547,8 @@ def test_a_missing_file_is_one_clear_error(tmp_path):
 
 # --- the configs ---
 
-SIZES = {
-    "mnist_5k": (3500, 750, 750),
-    "mnist": (50000, 10000, 10000),
-    "fashion_mnist": (50000, 10000, 10000),
-    "svhn": (60000, 13257, 26032),
-    "usps": (6000, 1291, 2007),
-    "cifar10": (42000, 8000, 10000),
-    "cifar100": (40000, 10000, 10000),
-    "stl10": (4200, 800, 8000),
-    "tiny_imagenet": (100000, 0, 10000),
-    "eurosat": (18900, 4050, 4050),
-}
 
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SIZES)
 def test_every_config_composes(name, tmp_path):
     data = config(name, tmp_path)
     assert data["name"] == name and data["size"] == 28 and data["split_seed"] == 42

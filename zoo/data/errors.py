@@ -1,2 +1,5 @@
-class DataError(RuntimeError):
-    """Images that cannot be had as configured; the message says what to do."""
+from zoo.errors import ZooError
+
+
+class DataError(ZooError):
+    """Images that cannot be had as configured."""

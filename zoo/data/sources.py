@@ -1,7 +1,7 @@
 """Where images come from: one function `(root, download) -> Source` per data set, named by `data.source`.
 
 Each reads its files from a fixed place under `root`, after downloading them if any is missing and `download` is true.
-Files that are there are never touched. Missing or damaged ones raise DataError.
+A complete folder is never touched. Files that are missing or damaged raise DataError.
 """
 
 import contextlib
@@ -159,7 +159,7 @@ def reading(root: Path, folder: str, files: Sequence[str], download: bool) -> It
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield bool(missing)
     except Exception as error:  # there are as many kinds of failure as there are file formats
-        reason = f"{type(error).__name__}: {error}"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         if missing:
             raise DataError(f"the download to {root / folder} failed ({reason}): try again, {by_hand}") from error
         raise DataError(

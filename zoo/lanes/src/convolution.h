@@ -322,8 +322,7 @@ class ConvInputGradient {
  public:
   explicit ConvInputGradient(const ConvShape& s)
       : s_(s), tap_blocks_(blocks_of(s.kw, kMaxTaps)), packed_(static_cast<size_t>(s.co) * s.ci * s.taps()) {
-    wide_ = tap_blocks_[0].second > 3;
-    in_blocks_ = blocks_of(s.ci, kRegisters != 32 ? (wide_ ? 1 : 2) : wide_ ? 2 : 4);
+    in_blocks_ = blocks_of(s.ci, max_in(tap_blocks_[0].second));
     const int per_channel = s.taps() * in_blocks_[0].second + s.kh * s.ow();
     chunk_ = std::clamp(28 * 1024 / (per_channel * static_cast<int>(sizeof(Vec))), 1, s.co);
   }
@@ -346,16 +345,15 @@ class ConvInputGradient {
           Vec* to = gx + start * s_.ih * s_.iw + dx;
           const int outs = std::min(chunk_, s_.co - out);
           const Vec* from = g + out * gh * gwidth;
-          with_constant<kMaxIn>(ib, [&](auto IB) {
-            if (wide_) with_constant<2>(db - 3, [&](auto D) { rows<std::min<int>(IB, 2), 3 + D>(from, gh, gwidth, w, outs, to); });
-            else with_constant<3>(db, [&](auto D) { rows<IB, D>(from, gh, gwidth, w, outs, to); });
+          with_constant<kMaxTaps>(db, [&](auto taps) {
+            with_constant<max_in(taps)>(ib, [&](auto in) { rows<in, taps>(from, gh, gwidth, w, outs, to); });
           });
         }
   }
 
  private:
   static constexpr int kMaxTaps = 5;
-  static constexpr int kMaxIn = kRegisters == 32 ? 4 : 2;
+  static constexpr int max_in(int taps) { return (taps > 3 ? 2 : 4) / (kRegisters == 32 ? 1 : 2); }
 
   template <int IB, int DB>
   void rows(const Vec* g, int gh, int gwidth, const Vec* w, int outs, Vec* gx) const {
@@ -379,7 +377,6 @@ class ConvInputGradient {
 
   ConvShape s_;
   std::vector<std::pair<int, int>> tap_blocks_, in_blocks_;
-  bool wide_;
   int chunk_;  // of output channels
   std::vector<Vec> packed_;
 };
