@@ -14,6 +14,12 @@ GROUPS = ("data", "model", "init", "optim", "schedule", "augmentation")
 # What says where and how to work, not what is trained.
 NOT_TRAINED = {"": ("hydra", "sweeps", "zoo", "draw", "stop_diverged"), "data": ("root", "download", "cache", "source")}
 
+# What random seeds follow from: the factors of the published zoos, and what they were trained on.
+SEED_FACTORS = (
+    *("data.name", "model.name", "init.name", "model.activation", "model.dropout"),
+    *("optim.name", "optim.lr", "optim.weight_decay"),
+)
+
 RELEASED_TYPES = {"cnn_small": "CNN", "cnn_large": "CNN3", "resnet18": "Resnet18"}
 RELEASED_NAMES = {"leaky_relu": "leakyrelu", "rmsprop": "rms_prop"}
 
@@ -98,6 +104,11 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
 
 
-# `${node_name:}` is the name of the config it stands in; `${distinct_seed:draw,values...}` see zoo.random
+def random_seed(config: DictConfig) -> int:
+    """The seed that `draw` counts among the random seeds of the node that the config's other factors make."""
+    return distinct_seed(config["draw"], *(canonical(OmegaConf.select(config, key)) for key in SEED_FACTORS))
+
+
+# `${node_name:}` is the name of the config it stands in, `${random_seed:}` a seed of its own for each of its draws
 OmegaConf.register_new_resolver("node_name", lambda *, _root_: name(values(plain(_root_))), replace=True)
-OmegaConf.register_new_resolver("distinct_seed", distinct_seed, replace=True)
+OmegaConf.register_new_resolver("random_seed", lambda *, _root_: random_seed(_root_), replace=True)

@@ -229,9 +229,9 @@ INLINE Vec activate(Vec x, float slope, Vec& d) {
     d = cdf + x * bell * 0.39894228040143267794f;
     return x * cdf;
   } else if constexpr (A == Activation::leaky_relu) {
-    const Mask off = less_equal(x, zero());
-    d = select(off, splat(slope), splat(1.f));
-    return select(off, x * slope, x);
+    const Mask on = less(zero(), x);
+    d = select(on, splat(1.f), splat(slope));
+    return select(on, x, x * slope);
   } else {
     static_assert(A == Activation::silu);
     const Vec s = sigmoid(x);

@@ -29,8 +29,8 @@ typedef int32_t Int __attribute__((vector_size(LANES * 4)));
 typedef uint32_t UInt __attribute__((vector_size(LANES * 4)));
 typedef uint64_t Wide __attribute__((vector_size(LANES * 4)));  // LANES / 2 elements
 
-INLINE Vec splat(float a) { return Vec{} + a; }
-INLINE Int splat(int32_t a) { return Int{} + a; }
+INLINE Vec splat(float a) { return a - Vec{}; }  // a + 0 would lose the sign of -0, and cost an addition
+INLINE Int splat(int32_t a) { return a - Int{}; }
 INLINE Vec zero() { return Vec{}; }
 
 // A shared image holds floats, a gathered one vectors; kernels read both through load().

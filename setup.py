@@ -1,0 +1,62 @@
+"""Builds the CPU engine's kernels: one shared library per instruction set from the same source, chosen among at run time.
+
+They are plain C libraries, no Python modules. Where there is no compiler, or it fails, the installation goes on without
+them: `zoo.lanes.available()` is then false and training runs on PyTorch. Everything else is in pyproject.toml.
+"""
+
+import platform
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SOURCES = Path("zoo/lanes/src")
+FLAGS = ["-std=c++17", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fvisibility=hidden"]
+VARIANTS = {"portable": ["-DLANES=4"]}
+if platform.machine().lower() in ("x86_64", "amd64"):
+    VARIANTS["avx2"] = ["-DLANES=8", "-mavx2", "-mfma"]
+    VARIANTS["avx512"] = ["-DLANES=16", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"]
+    VARIANTS["avx512"] += ["-mprefer-vector-width=512"]
+
+
+class BuildKernels(build_ext):
+    def get_ext_filename(self, fullname: str) -> str:
+        """`_lanes_avx512.so`, without the interpreter's tag: no Python header is used, ctypes loads them."""
+        return str(Path(*fullname.split("."))) + ".so"
+
+    def get_export_symbols(self, ext: Extension) -> list[str]:
+        return []  # there is no PyInit function to export
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = None  # the variants share their source, and so the directory of the moment below
+
+    def build_extension(self, ext: Extension) -> None:
+        shared = self.build_temp
+        self.build_temp = str(Path(shared, ext.name))  # or one variant's object file would replace another's
+        try:
+            super().build_extension(ext)
+        finally:
+            self.build_temp = shared
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as error:  # whatever is wrong with the tool chain, the package works without the kernels
+            self.warn(f"the CPU engine was not built ({error}); models will be trained by PyTorch")
+
+
+setup(
+    ext_modules=[
+        Extension(
+            f"zoo.lanes._lanes_{name}",
+            sources=[str(SOURCES / "api.cpp")],
+            depends=["setup.py", *sorted(str(header) for header in SOURCES.glob("*.h"))],
+            extra_compile_args=[*FLAGS, *flags],
+            language="c++",
+            optional=True,
+        )
+        for name, flags in VARIANTS.items()
+    ],
+    cmdclass={"build_ext": BuildKernels},
+)

@@ -1,0 +1,22 @@
+"""The CPU engine: populations of small networks trained in SIMD lanes, by C++ kernels.
+
+`available()` and `reason()` tell whether it can be used on this machine, `supported()` whether for a given stack of layers;
+where not, train with PyTorch. The environment variable ZOO_LANES (avx512, avx2, portable, off) forces a variant.
+"""
+
+from zoo.lanes.dropout import dropout_mask
+from zoo.lanes.engine import Engine, Evaluation
+from zoo.lanes.layers import Unsupported, supported
+from zoo.lanes.library import available, peak, reason, variants
+
+__all__ = [
+    "Engine",
+    "Evaluation",
+    "Unsupported",
+    "available",
+    "dropout_mask",
+    "peak",
+    "reason",
+    "supported",
+    "variants",
+]
