@@ -182,7 +182,9 @@ def stacked(args: argparse.Namespace, network: str, images: Tensor, labels: Tens
         for name, g in gradients(params, images[batch], labels[batch]).items():
             first[name].lerp_(g, 0.1)
             second[name].mul_(0.999).addcmul_(g, g, value=0.001)
-            params[name].addcdiv_(first[name], second[name].sqrt().div_(correction2).add_(1e-8), value=-LR / correction1)
+            params[name].addcdiv_(
+                first[name], second[name].sqrt().div_(correction2).add_(1e-8), value=-LR / correction1
+            )
         return count
 
     return lambda seconds: timed(step, seconds)

@@ -31,9 +31,9 @@ class RecordEpoch(pl.Callback):
         self.started = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Classifier) -> None:
-        self.records = read_records(self.run)[: pl_module.epoch + 1]
+        self.records = read_records(self.run)
         self.started = time.perf_counter()
-        if pl_module.epoch == 0:
+        if not self.records:
             self.save(pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Classifier) -> None:

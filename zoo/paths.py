@@ -46,3 +46,99 @@ def optimizer(run: Path, epoch: int) -> Path:
 def hydra(run: Path) -> Path:
     """Hydra's own record of a run, written before it begins."""
     return run / ".hydra"
+
+
+# a zoo; its config.json, dataset.pt and nodes.txt are named as the sweep's
+
+
+def readme(zoo: Path) -> Path:
+    """What the zoo is and how to load it."""
+    return zoo / "README.md"
+
+
+def licence(zoo: Path) -> Path:
+    return zoo / "LICENSE"
+
+
+def citation(zoo: Path) -> Path:
+    return zoo / "CITATION.cff"
+
+
+def model_source(zoo: Path) -> Path:
+    """The model class, importable alone."""
+    return zoo / "model.py"
+
+
+def architecture(zoo: Path) -> Path:
+    """Layers and tensors, and where each lies in the weight vector."""
+    return zoo / "architecture.json"
+
+
+def index_dict(zoo: Path) -> Path:
+    """Where each layer lies in the weight vector, in the released form."""
+    return zoo / "index_dict.json"
+
+
+def models(zoo: Path) -> Path:
+    """The table of models."""
+    return zoo / "models.csv"
+
+
+def metrics(zoo: Path) -> Path:
+    """The table of states: a row per model and epoch."""
+    return zoo / "metrics.csv"
+
+
+def weights(zoo: Path) -> Path:
+    """All states as one tensor."""
+    return zoo / "weights.safetensors"
+
+
+def weights_shard(zoo: Path, number: int, count: int) -> Path:
+    """The same in `count` files, numbered from 1."""
+    return zoo / f"weights-{number:05d}-of-{count:05d}.safetensors"
+
+
+def weights_index(zoo: Path) -> Path:
+    """Which models lie in which of these files."""
+    return zoo / "weights.safetensors.index.json"
+
+
+def zoo_run(zoo: Path, node: str) -> Path:
+    """A run's directory in a zoo."""
+    return zoo / "models" / node
+
+
+def summary(zoo: Path) -> Path:
+    """The zoo in numbers."""
+    return zoo / "analysis" / "summary.json"
+
+
+def accuracy_by_factor(zoo: Path) -> Path:
+    """The table of final test accuracies by generating factor."""
+    return zoo / "analysis" / "accuracy_by_factor.csv"
+
+
+def accuracy_over_epochs(zoo: Path) -> Path:
+    """The figure of test accuracies at every epoch."""
+    return zoo / "analysis" / "accuracy_over_epochs.png"
+
+
+def final_accuracy(zoo: Path) -> Path:
+    """The figure of final test accuracies."""
+    return zoo / "analysis" / "final_accuracy.png"
+
+
+def archive(zoo: Path) -> Path:
+    """The whole zoo as one file, beside it."""
+    return zoo.with_name(f"{zoo.name}.zip")
+
+
+def zoo_in_progress(zoo: Path) -> Path:
+    """Where a zoo is put together before it takes its place."""
+    return zoo.with_name(f".{zoo.name}.new")
+
+
+def zoo_replaced(zoo: Path) -> Path:
+    """Where the old zoo goes while the new one takes its place."""
+    return zoo.with_name(f".{zoo.name}.old")

@@ -40,7 +40,6 @@ class Evaluation(NamedTuple):
     near_tie_count: np.ndarray
 
 
-
 def _pointer(array: np.ndarray, kind: type) -> ctypes._Pointer:
     return array.ctypes.data_as(ctypes.POINTER(kind))
 
@@ -279,7 +278,9 @@ class Engine:
     def _indices(self, name: str, indices: Array, images: int) -> np.ndarray:
         array = _numpy(indices)
         if array.ndim != 2 or len(array) != self.models or array.shape[1] == 0 or array.dtype.kind not in "iu":
-            raise ValueError(f"{name} must be integers [{self.models}, 1 or more], got {array.dtype} {list(array.shape)}")
+            raise ValueError(
+                f"{name} must be integers [{self.models}, 1 or more], got {array.dtype} {list(array.shape)}"
+            )
         if array.min() < 0 or array.max() >= images:
             raise ValueError(f"{name} must be in [0, {images}), got {array.min()} to {array.max()}")
         return np.ascontiguousarray(array, dtype=np.int32)

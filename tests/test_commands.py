@@ -1,0 +1,113 @@
+"""The commands as users type them, in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_run import assert_same_states
+from zoo import paths
+from zoo.checkpoint import read_records
+
+ROOT = Path(__file__).parent.parent
+TINY = ["data=tiny", "trainer.max_epochs=1", "zoo.name=tiny"]
+
+
+def command(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{cwd}", "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def train(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    flags = [f"--config-dir={ROOT}/tests/conf", *[a for a in arguments if a.startswith("-")]]
+    return command(cwd, f"{ROOT}/train.py", *flags, *TINY, *[a for a in arguments if not a.startswith("-")])
+
+
+def test_one_model(tmp_path: Path) -> None:
+    done = train(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    [run] = (tmp_path / "sweeps/tiny").glob("*/")
+    assert len(read_records(run)) == 2
+    assert (run / ".hydra/config.yaml").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "sweeps"]
+
+
+def test_every_launcher_trains_the_same_models(tmp_path: Path) -> None:
+    sweep = ["-m", "seed=range(0,3)", "optim.lr=1e-3,1e-4"]
+    for launcher in ("joblib", "basic"):
+        done = train(tmp_path, *sweep, f"sweeps={launcher}", f"hydra/launcher={launcher}")
+        assert done.returncode == 0, done.stderr
+        assert "6/6" in done.stderr and len(done.stderr.split("\n")) < 4, done.stderr
+    runs = sorted((tmp_path / "joblib/tiny").glob("*/"))
+    assert len(runs) == 6
+    for run in runs:
+        assert_same_states(run, tmp_path / "basic/tiny" / run.name, epochs=1)
+
+
+ARCHITECTURE = '''
+from torch import nn
+
+class Perceptron(nn.Sequential):
+    def __init__(self, width, classes):
+        super().__init__(nn.Flatten(), nn.Linear(784, width), nn.Tanh(), nn.Linear(width, classes))
+'''
+CHOICE = """
+name: perceptron
+image_size: 28
+_target_: my_networks.Perceptron
+width: 16
+classes: ${data.classes}
+"""
+
+
+def test_a_new_architecture_is_one_class_and_one_yaml_file(tmp_path: Path) -> None:
+    (tmp_path / "my_networks.py").write_text(ARCHITECTURE)
+    (tmp_path / "conf/model").mkdir(parents=True)
+    (tmp_path / "conf/model/perceptron.yaml").write_text(CHOICE)
+    (tmp_path / "conf/data").symlink_to(ROOT / "tests/conf/data")
+    overrides = ["data=tiny", "trainer.max_epochs=1", "zoo.name=mine", "model=perceptron", "model.width=8", "seed=1,2"]
+    done = command(tmp_path, f"{ROOT}/train.py", "--config-dir=conf", "-m", *overrides)
+    assert done.returncode == 0, done.stderr
+    done = command(tmp_path, f"{ROOT}/analyze.py")
+    assert done.returncode == 0, done.stderr
+    architecture = json.loads((tmp_path / "zoos/mine/architecture.json").read_text())
+    assert "1.weight" in json.dumps(architecture)
+    code = "import json, model; print(model.build(json.load(open('PARAMS'))))"
+    params = next((tmp_path / "zoos/mine/models").glob("*/params.json"))
+    done = command(tmp_path / "zoos/mine", "-c", code.replace("PARAMS", str(params)))
+    assert "Linear(in_features=784, out_features=8" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["optim.lrr=1"], "Could not override 'optim.lrr'"),
+        (["optim=adamm"], "Could not find 'optim/adamm'"),
+        (["-m", "init=uniform,unifrom"], "Could not find 'init/unifrom'"),
+        (["-m", "model.activation=tanh,tahn"], "unknown activation 'tahn': choose from tanh"),
+        (["data=mnist", "data.root=nowhere", "data.download=false"], "nowhere"),
+    ],
+)
+def test_bad_input_is_one_clear_error(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = train(tmp_path, *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("params.json"))
+
+
+def test_help_reads_well(tmp_path: Path) -> None:
+    done = command(tmp_path, f"{ROOT}/train.py", "--help")
+    assert done.returncode == 0
+    for text in ("python train.py -m optim.lr=1e-3,1e-4", "model: cnn_large, cnn_small, resnet18", "batch_size: 10"):
+        assert text in done.stdout
+
+
+def test_the_table_of_presets(tmp_path: Path) -> None:
+    done = command(tmp_path, "-m", "zoo.grid")
+    assert "27 presets" in done.stdout and "50,360" in done.stdout
+    assert paths.config(tmp_path).exists() is False
