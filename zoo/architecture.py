@@ -48,11 +48,22 @@ class Architecture:
             kind = "parameter" if key in trained else "buffer"
             dtype = str(value.dtype).removeprefix("torch.")
             start = tensors[-1].start + tensors[-1].length if tensors else 0
-            tensors.append(
-                Entry(prefixes.index(prefix), name, kind, list(value.shape), dtype, start, value.numel())
-            )
+            tensors.append(Entry(prefixes.index(prefix), name, kind, list(value.shape), dtype, start, value.numel()))
         layers = [type(model.get_submodule(prefix)).__name__ for prefix in prefixes]
         return cls(type(model).__name__, layers, tensors, [list(state)])
+
+    def include(self, model: nn.Module) -> int:
+        """The variant of another model, a new one if need be. Raises ValueError if its tensors are others."""
+        other = type(self).of(model)
+        if other.tensors != self.tensors:
+            raise ValueError(
+                f"its tensors have the shapes {[entry.shape for entry in other.tensors]}, "
+                f"not {[entry.shape for entry in self.tensors]}"
+            )
+        [keys] = other.variants
+        if keys not in self.variants:
+            self.variants.append(keys)
+        return self.variants.index(keys)
 
     @classmethod
     def load(cls, path: Path) -> Self:

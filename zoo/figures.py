@@ -51,6 +51,7 @@ def final_accuracy(accuracies: pd.Series, title: str) -> Figure:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     if accuracies.empty:
         axes.text(0.5, 0.5, "no model is finished yet", ha="center", transform=axes.transAxes)
+        axes.set(xticks=[], yticks=[])
         return figure
     percent, median = 100 * accuracies, 100 * accuracies.median()
     reach = (min(percent.min(), median - 1), max(percent.max(), median + 1))  # equal accuracies need some width too
@@ -71,4 +72,4 @@ def canvas(title: str) -> tuple[Figure, Axes]:
 
 
 def save(path: Path, figure: Figure) -> None:
-    files.write(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
+    files.write(path, lambda file: figure.savefig(file, format="png", dpi=150))

@@ -1,29 +1,36 @@
-"""Files that appear whole or not at all: written under a temporary name, then renamed."""
+"""Files that appear whole or not at all: written under a temporary name, flushed to disk, then renamed."""
 
+import fcntl
 import json
 import os
-from collections.abc import Callable
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from zoo.errors import ZooError
 
 
-def write(path: Path, save: Callable[[Path], None]) -> None:
-    """Let `save` write a temporary file beside `path`, flush it to disk and rename it to `path`."""
+def write(path: Path, save: Callable[[BinaryIO], Any]) -> None:
+    """Let `save` write to a temporary file beside `path`, then rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        save(temporary)
+        with temporary.open("wb") as file:
+            save(file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    write(path, lambda temporary: temporary.write_text(text, encoding="utf-8") and None)
+    write(path, lambda file: file.write(text.encode()))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -31,7 +38,23 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_torch(path: Path, value: Any) -> None:
-    write(path, lambda temporary: torch.save(value, temporary))
+    write(path, lambda file: torch.save(value, file))
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name, without its bytes again where the file system allows."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        with source.open("rb") as file:
+            write(target, lambda copy: shutil.copyfileobj(file, copy))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in `folder`."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:
@@ -39,3 +62,15 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ZooError(f"{path} is damaged: not JSON ({error})") from error
+
+
+@contextmanager
+def locked(path: Path, wait: bool) -> Iterator[None]:
+    """Hold the lock file `path`, which the system releases however its holder ends.
+
+    Without `wait`, raises BlockingIOError while another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield

@@ -20,6 +20,11 @@ def nodes(folder: Path) -> Path:
     return folder / "nodes.txt"
 
 
+def lock(folder: Path) -> Path:
+    """Held by whoever trains in this sweep, or in this run."""
+    return folder / ".lock"
+
+
 # a run: a directory in a sweep, or in a zoo's models/
 
 
@@ -41,6 +46,16 @@ def checkpoint(run: Path, epoch: int) -> Path:
 def optimizer(run: Path, epoch: int) -> Path:
     """What exact resumption from `epoch` needs beside the state; kept for the latest epoch only."""
     return run / f"checkpoint_{epoch:06d}" / "optimizer"
+
+
+def log(run: Path) -> Path:
+    """What training the run printed, if anything."""
+    return run / "log.txt"
+
+
+def error(run: Path) -> Path:
+    """Why the run failed, if it did: traceback and log."""
+    return run / "error.txt"
 
 
 def hydra(run: Path) -> Path:
@@ -104,9 +119,9 @@ def weights_index(zoo: Path) -> Path:
     return zoo / "weights.safetensors.index.json"
 
 
-def zoo_run(zoo: Path, node: str) -> Path:
-    """A run's directory in a zoo."""
-    return zoo / "models" / node
+def runs(zoo: Path) -> Path:
+    """The models' run directories."""
+    return zoo / "models"
 
 
 def summary(zoo: Path) -> Path:
@@ -134,11 +149,19 @@ def archive(zoo: Path) -> Path:
     return zoo.with_name(f"{zoo.name}.zip")
 
 
-def zoo_in_progress(zoo: Path) -> Path:
-    """Where a zoo is put together before it takes its place."""
-    return zoo.with_name(f".{zoo.name}.new")
+# any folder that is replaced as a whole
 
 
-def zoo_replaced(zoo: Path) -> Path:
-    """Where the old zoo goes while the new one takes its place."""
-    return zoo.with_name(f".{zoo.name}.old")
+def folder_in_progress(folder: Path) -> Path:
+    """Where it is put together before it takes its place."""
+    return folder.with_name(f".{folder.name}.new")
+
+
+def folder_replaced(folder: Path) -> Path:
+    """Where the old one goes while the new one takes its place."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def folder_lock(folder: Path) -> Path:
+    """Held by the process that replaces it."""
+    return folder.with_name(f".{folder.name}.lock")

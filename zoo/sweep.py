@@ -1,8 +1,6 @@
 """A sweep: its grid checked, its images prepared and its record written before anything trains."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +52,7 @@ def prepare(points: Iterable[Point], command: Sequence[str]) -> list[Point]:
         images = prepare_images(next(iter(named.values())).config["data"])
         records[folder].write()
         if not paths.images(folder).exists():
-            files.write(paths.images(folder), lambda temporary, images=images: link_or_copy(images, temporary))
+            files.link_or_copy(images, paths.images(folder))
     return points
 
 
@@ -183,12 +181,3 @@ def read_record(folder: Path) -> dict[str, Any]:
     released = {key: value if isinstance(value, list) else [value] for key, value in config["released"].items()}
     names = paths.nodes(folder).read_text(encoding="utf-8").split()
     return {"nodes": names, "commands": config["commands"], "values": values, "released": released}
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name, without its bytes again where the file system allows."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

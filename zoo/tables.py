@@ -79,10 +79,7 @@ def accuracy_by_factor(models: pd.DataFrame, factors: Sequence[str]) -> pd.DataF
     keys = [key for key in factors if key != "seed"]
     groups = [(key, finished.groupby(key)["test_acc"]) for key in keys]
     groups.append(("all", finished.assign(all="all").groupby("all")["test_acc"]))
-    rows = [
-        group.agg(**statistics).rename_axis("value").reset_index().assign(factor=key)
-        for key, group in groups
-    ]
+    rows = [group.agg(**statistics).rename_axis("value").reset_index().assign(factor=key) for key, group in groups]
     return pd.concat([row.astype({"value": object}) for row in rows])[["factor", "value", *statistics]]
 
 
@@ -107,7 +104,7 @@ def number(value: float) -> float | None:
 
 
 def write(path: Path, table: pd.DataFrame) -> None:
-    files.write(path, lambda temporary: table.to_csv(temporary, index=False))
+    files.write(path, lambda file: table.to_csv(file, index=False))
 
 
 def read(path: Path) -> pd.DataFrame:

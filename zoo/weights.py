@@ -1,4 +1,4 @@
-"""All states of a zoo as one float32 tensor `weights` [models, epochs, parameters], in one or more safetensors files."""
+"""All states of a zoo as one float32 tensor `weights` [models, epochs, parameters], in safetensors files."""
 
 import bisect
 import itertools
@@ -34,21 +34,25 @@ class WeightsWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.models:
             self.end_shard()
         if kind is None:
             self.name_shards()
 
-    def add(self, states: np.ndarray) -> None:
-        """The next model's states [epochs, parameters], float32."""
+    def add(self, states: Tensor) -> None:
+        """The next model's states [epochs, parameters], float32; those that are missing at the end become NaN."""
         if not self.models or self.models[-1] == self.capacity:
             if self.models:
                 self.end_shard()
             self.models.append(0)
             self.file = open(self.unnamed(len(self.models)), "wb")
             self.file.write(bytes(HEADER_BYTES))
-        self.file.write(states.astype("<f4", copy=False).tobytes())
+        epochs, parameters = self.shape
+        self.file.write(states.numpy())
+        self.file.write(torch.full((epochs - len(states), parameters), torch.nan).numpy())
         self.models[-1] += 1
 
     def end_shard(self) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -36,20 +35,25 @@ class ZooSweeper(Sweeper):
 
         self.config = config
         self.hydra_context = hydra_context
-        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+        self.launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         # imported here: Hydra imports every plugin at every start
+        from hydra_plugins.zoo_launcher.launcher import PointLauncher
         from zoo.grid import Grid
+        from zoo.progress import Progress, Tally
         from zoo.sweep import prepare
-        from zoo.progress import Progress
 
         overrides = [f"{key}={value}" for key, value in self.params.items()] + arguments
         grid = Grid(self.hydra_context.config_loader, self.config.hydra.job.config_name, overrides)
         points = prepare(grid, arguments)
-        with Progress([point.run for point in points], points[0].config["trainer"]["max_epochs"]):
+        if isinstance(self.launcher, PointLauncher):
+            self.launcher.launch_points(points)
+            return []
+        with Progress(Tally({point.run: point.config["trainer"]["max_epochs"] for point in points})) as progress:
+            progress.running = {point.run for point in points}
             returns: Any = self.launcher.launch([point.overrides for point in points], initial_job_idx=0)
         for job in returns:
             job.return_value  # noqa: B018  raises what the job raised

@@ -58,20 +58,29 @@ inline std::vector<std::pair<int, int>> blocks_of(int n, int most) {
 // ---------------------------------------------------------------------------------------------------------- forward
 
 // acc[c][y][x] += sum over channels [0, ci) and taps of w[.., c] * x[.., y, x]; w is packed [in, ky, kx, OB].
-template <int OB, int YB, int XB, class X>
+// KW is the kernel's width where it is one of the usual ones, so that its taps unroll, and 0 otherwise.
+template <int KW, int OB, int YB, int XB, class X>
 INLINE void accumulate_taps(Vec (&acc)[OB][YB][XB], const X* x, const Vec* w, int ci, const ConvShape& s) {
-  for (int i = 0; i < ci; i++)
-    for (int dy = 0; dy < s.kh; dy++) {
-      const X* row = x + (i * s.ih + dy) * s.iw;
-      for (int dx = 0; dx < s.kw; dx++, row++, w += OB) {
-        Vec v[YB][XB];
-        UNROLL for (int y = 0; y < YB; y++) UNROLL for (int j = 0; j < XB; j++) v[y][j] = load(row + y * s.iw + j);
-        UNROLL for (int c = 0; c < OB; c++) {
-          const Vec wc = w[c];
-          UNROLL for (int y = 0; y < YB; y++) UNROLL for (int j = 0; j < XB; j++) acc[c][y][j] += wc * v[y][j];
-        }
+  auto tap = [&](const X* row, const Vec* weights) INLINE_LAMBDA {
+    Vec wc[OB];
+    UNROLL for (int c = 0; c < OB; c++) wc[c] = weights[c];
+    UNROLL for (int y = 0; y < YB; y++)
+      UNROLL for (int j = 0; j < XB; j++) {
+        const Vec v = load(row + y * s.iw + j);
+        UNROLL for (int c = 0; c < OB; c++) acc[c][y][j] += wc[c] * v;
+      }
+  };
+  for (int i = 0; i < ci; i++) {
+    const X* row = x + i * s.ih * s.iw;
+    for (int dy = 0; dy < s.kh; dy++, row += s.iw) {
+      if constexpr (KW > 0) {
+        UNROLL for (int dx = 0; dx < KW; dx++) tap(row + dx, w + dx * OB);
+        w += KW * OB;
+      } else {
+        for (int dx = 0; dx < s.kw; dx++, w += OB) tap(row + dx, w);
       }
     }
+  }
 }
 
 class ConvForward {
@@ -96,18 +105,30 @@ class ConvForward {
   // bias may be null. Pooled: y is the pooled output, and argmax (if not null) tells where each maximum was.
   template <class X>
   void run(const X* x, const Vec* bias, Vec* y, Argmax* argmax) {
-    for (auto [start, size] : blocks_) {
-      const int first = start;
-      with_constant<kMaxOut>(size, [&](auto ob) {
-        if (pooled_) pooled_block<ob>(x, first, bias, y, argmax);
-        else plain_block<ob>(x, first, bias, y);
-      });
-    }
+    with_width([&](auto kw) {
+      for (auto [start, size] : blocks_) {
+        const int first = start;
+        with_constant<kMaxOut>(size, [&](auto ob) {
+          if (pooled_) pooled_block<kw, ob>(x, first, bias, y, argmax);
+          else plain_block<kw, ob>(x, first, bias, y);
+        });
+      }
+    });
   }
 
  private:
   static constexpr int kMaxOut = kRegisters == 32 ? 4 : 2;
   static constexpr int kColumns = kRegisters == 32 ? 4 : 3;
+
+  template <class F>
+  void with_width(F&& f) const {
+    switch (s_.kw) {
+      case 2: return f(std::integral_constant<int, 2>{});
+      case 3: return f(std::integral_constant<int, 3>{});
+      case 5: return f(std::integral_constant<int, 5>{});
+      default: return f(std::integral_constant<int, 0>{});
+    }
+  }
 
   static int block_size(int co, bool pooled) {
     if (kRegisters != 32) return kMaxOut;
@@ -115,7 +136,7 @@ class ConvForward {
     return 4;
   }
 
-  template <int OB, int YB, int XB, class X>
+  template <int KW, int OB, int YB, int XB, class X>
   void block(const X* x, const Vec* w, const Vec* bias, int from, int to, Vec* partial, Vec (&acc)[OB][YB][XB]) {
     if (from == 0) {
       UNROLL for (int c = 0; c < OB; c++) {
@@ -127,7 +148,7 @@ class ConvForward {
         UNROLL for (int y = 0; y < YB; y++)
           UNROLL for (int j = 0; j < XB; j++) acc[c][y][j] = partial[(c * YB + y) * XB + j];
     }
-    accumulate_taps(acc, x + from * s_.ih * s_.iw, w + from * s_.taps() * OB, to - from, s_);
+    accumulate_taps<KW>(acc, x + from * s_.ih * s_.iw, w + from * s_.taps() * OB, to - from, s_);
     if (to < s_.ci) {
       UNROLL for (int c = 0; c < OB; c++)
         UNROLL for (int y = 0; y < YB; y++)
@@ -135,17 +156,17 @@ class ConvForward {
     }
   }
 
-  template <int OB, int XB, class X>
+  template <int KW, int OB, int XB, class X>
   void plain_columns(const X* x, int first, int from, int to, int row, int column, const Vec* bias, Vec* y) {
     Vec acc[OB][1][XB];
-    block<OB, 1, XB>(x + row * s_.iw + column, packed_.data() + first * s_.ci * s_.taps(), bias ? bias + first : nullptr,
+    block<KW, OB, 1, XB>(x + row * s_.iw + column, packed_.data() + first * s_.ci * s_.taps(), bias ? bias + first : nullptr,
                      from, to, partial_.data() + column * kMaxOut, acc);
     if (to == s_.ci)
       UNROLL for (int c = 0; c < OB; c++)
         UNROLL for (int j = 0; j < XB; j++) y[((first + c) * s_.oh() + row) * s_.ow() + column + j] = acc[c][0][j];
   }
 
-  template <int OB, class X>
+  template <int KW, int OB, class X>
   void plain_block(const X* x, int first, const Vec* bias, Vec* y) {
     const int ow = s_.ow();
     for (int row = 0; row < s_.oh(); row++)
@@ -153,18 +174,18 @@ class ConvForward {
         const int to = std::min(from + chunk_, s_.ci);
         int column = 0;
         for (; column + kColumns <= ow; column += kColumns)
-          plain_columns<OB, kColumns>(x, first, from, to, row, column, bias, y);
+          plain_columns<KW, OB, kColumns>(x, first, from, to, row, column, bias, y);
         if (column < ow)
           with_constant<kColumns - 1>(ow - column, [&](auto xb) {
-            plain_columns<OB, xb>(x, first, from, to, row, column, bias, y);
+            plain_columns<KW, OB, xb>(x, first, from, to, row, column, bias, y);
           });
       }
   }
 
-  template <int OB, int XB, class X>
+  template <int KW, int OB, int XB, class X>
   void pooled_columns(const X* x, int first, int from, int to, int row, int column, const Vec* bias, Vec* y, Argmax* argmax) {
     Vec acc[OB][2][XB];
-    block<OB, 2, XB>(x + 2 * row * s_.iw + column, packed_.data() + first * s_.ci * s_.taps(),
+    block<KW, OB, 2, XB>(x + 2 * row * s_.iw + column, packed_.data() + first * s_.ci * s_.taps(),
                      bias ? bias + first : nullptr, from, to, partial_.data() + 2 * column * kMaxOut, acc);
     if (to < s_.ci) return;
     UNROLL for (int c = 0; c < OB; c++)
@@ -179,7 +200,7 @@ class ConvForward {
       }
   }
 
-  template <int OB, class X>
+  template <int KW, int OB, class X>
   void pooled_block(const X* x, int first, const Vec* bias, Vec* y, Argmax* argmax) {
     constexpr int XB = kRegisters == 32 && OB <= 3 ? 4 : 2;
     const int width = 2 * s_.pw();
@@ -188,8 +209,8 @@ class ConvForward {
         const int to = std::min(from + chunk_, s_.ci);
         int column = 0;
         for (; column + XB <= width; column += XB)
-          pooled_columns<OB, XB>(x, first, from, to, row, column, bias, y, argmax);
-        if (column < width) pooled_columns<OB, 2>(x, first, from, to, row, column, bias, y, argmax);
+          pooled_columns<KW, OB, XB>(x, first, from, to, row, column, bias, y, argmax);
+        if (column < width) pooled_columns<KW, OB, 2>(x, first, from, to, row, column, bias, y, argmax);
       }
   }
 

@@ -1,0 +1,99 @@
+"""`hydra/launcher=zoo` and `hydra/launcher=dask`: the launchers behind `python train.py -m`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:  # Hydra imports every plugin at every start: what takes long is imported where it is used
+    from zoo.grid import Point
+    from zoo.launch import Workers
+
+
+@dataclass
+class ZooLauncherConf:
+    _target_: str = "hydra_plugins.zoo_launcher.launcher.ZooLauncher"
+    # worker processes; null: as many as there are cores this process may use
+    n_jobs: int | None = None
+
+
+@dataclass
+class DaskLauncherConf:
+    _target_: str = "hydra_plugins.zoo_launcher.launcher.DaskLauncher"
+    # of a Dask scheduler that is running, such as tcp://10.0.0.1:8786
+    address: str | None = None
+    # without an address: a Dask cluster to start, by its _target_
+    cluster: dict[str, Any] = field(
+        default_factory=lambda: {"_target_": "distributed.LocalCluster", "threads_per_worker": 1, "processes": True}
+    )
+
+
+store = ConfigStore.instance()
+store.store(group="hydra/launcher", name="zoo", node=ZooLauncherConf, provider="zoo_launcher")
+store.store(group="hydra/launcher", name="dask", node=DaskLauncherConf, provider="zoo_launcher")
+
+
+class PointLauncher(Launcher):
+    """Trains points of the grid on workers, see zoo.launch. The task function stays unused: workers call zoo.run."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config = config
+        self.hydra_context = hydra_context
+
+    def start_workers(self, tasks: int) -> "Workers":
+        raise NotImplementedError
+
+    def launch_points(self, points: Sequence["Point"]) -> None:
+        from zoo.launch import launch
+
+        launch(points, self.start_workers)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Hydra's own way to call a launcher: any sweeper's, so that a search can drive it too."""
+        from zoo import node as nodes
+        from zoo.checkpoint import read_records
+        from zoo.grid import Point
+        from zoo.sweep import prepare
+
+        points, returns = [], []
+        for overrides in job_overrides:
+            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            points.append(Point(list(overrides), nodes.plain(config)))
+        self.launch_points(prepare(points, OmegaConf.to_container(self.config.hydra.overrides.task)))
+        for point in points:
+            done = JobReturn(overrides=point.overrides, cfg=OmegaConf.create(point.config), status=JobStatus.COMPLETED)
+            done.return_value = read_records(point.run)[-1]["test_acc"]
+            returns.append(done)
+        return returns
+
+
+class ZooLauncher(PointLauncher):
+    """Worker processes on this machine."""
+
+    def __init__(self, n_jobs: int | None):
+        self.n_jobs = n_jobs
+
+    def start_workers(self, tasks: int) -> "Workers":
+        from joblib import cpu_count
+
+        from zoo.local import LocalWorkers
+
+        return LocalWorkers(min(tasks, self.n_jobs or cpu_count()))
+
+
+class DaskLauncher(PointLauncher):
+    """Dask's workers, on any machines that share the sweeps' folder under the same path."""
+
+    def __init__(self, address: str | None, cluster: DictConfig):
+        self.address = address
+        self.cluster = cluster
+
+    def start_workers(self, tasks: int) -> "Workers":
+        from zoo.dask import DaskWorkers
+
+        return DaskWorkers(self.address, self.cluster)

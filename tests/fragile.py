@@ -1,0 +1,33 @@
+"""A small model that fails in training, in the way that it is told to."""
+
+import ctypes
+import os
+import signal
+import sys
+
+from torch import Tensor, nn
+
+
+class Fragile(nn.Sequential):
+    def __init__(self, fault: str):
+        super().__init__(nn.Flatten(), nn.Linear(784, 10))
+        self.fault = fault
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            FAULTS[self.fault]()
+        return super().forward(images)
+
+
+def fail() -> None:
+    print("about to fail")
+    raise ArithmeticError("no such luck")
+
+
+FAULTS = {
+    "none": lambda: None,
+    "raise": fail,
+    "exit": lambda: sys.exit("giving up"),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "segfault": lambda: ctypes.string_at(0),
+}

@@ -1,0 +1,162 @@
+"""Train the points of a grid on many workers, so that nothing one run does hurts another, and nothing is lost."""
+
+import os
+import queue
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from zoo import files, paths
+from zoo import node as nodes
+from zoo.checkpoint import is_finished, read_records
+from zoo.errors import ZooError
+from zoo.grid import Point
+from zoo.progress import Progress, Tally
+from zoo.run import claim
+from zoo.worker import Outcome, work, write_error
+
+
+@dataclass
+class Task:
+    """What is sent to a worker at once. `deaths`: how often a worker died of it, or of a task it was part of."""
+
+    points: Sequence[Point]
+    deaths: int = 0
+
+
+class Workers(Protocol):
+    """Processes somewhere that share the sweep's folder."""
+
+    def room(self) -> int:
+        """How many more tasks can be sent now."""
+
+    def submit(self, function: Callable[[Sequence[Point]], list[Outcome]], points: Sequence[Point]) -> Future:
+        """Send a task; its future ends with the outcomes, or an exception if the worker died."""
+
+    def released(self, future: Future) -> None:
+        """The launcher has taken note of how this task ended."""
+
+    def stop(self) -> None:
+        """End all workers at once."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C, or a request to terminate."""
+
+
+def launch(points: Sequence[Point], start_workers: Callable[[int], Workers]) -> None:
+    """Train every point that is not finished; returns when all are, without failures.
+
+    `start_workers` is called with the number of tasks, if there are any. Raises SystemExit: 1 after a table of
+    failures, 130 when interrupted, having said how to go on; ZooError if another launcher trains in these sweeps,
+    a run directory holds another config, or the storage fails.
+    """
+    with ExitStack() as locks:
+        for sweep in dict.fromkeys(point.sweep for point in points):
+            locks.enter_context(only_launcher(sweep))
+        runs = {point.run: point.config["trainer"]["max_epochs"] for point in points}
+        tally = Tally(runs, all(point.config["stop_diverged"] for point in points))
+        unfinished = [point for point in points if not finished(point)]
+        tally.look(set(runs) - {point.run for point in unfinished})
+        failures: dict[Path, str] = {}
+        if unfinished:
+            tasks = [Task([point]) for point in unfinished]
+            try:
+                failures = train_tasks(tasks, start_workers(len(tasks)), tally)
+            except (Interrupted, KeyboardInterrupt):
+                print(f"\nStopped: {tally.text()}. The same command again goes on from there.", file=sys.stderr)
+                raise SystemExit(130) from None
+    if failures:
+        print(f"\n{len(failures)} of {len(runs)} runs failed; the same command again tries them once more:", file=sys.stderr)
+        for run, reason in sorted(failures.items()):
+            print(f"  {run.name}\n    {reason}\n    {paths.error(run)}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+@contextmanager
+def only_launcher(sweep: Path) -> Iterator[None]:
+    try:
+        with files.locked(paths.lock(sweep), wait=False):
+            yield
+    except BlockingIOError:
+        raise ZooError(
+            f"{sweep} is being trained by another process: wait for it (python -m zoo.status {sweep} tells how far "
+            "it is), or choose another zoo.name"
+        ) from None
+
+
+def finished(point: Point) -> bool:
+    """Whether the run has nothing left to train. Raises ZooError if its directory holds another config."""
+    run = point.run
+    if not paths.params(run).exists():
+        return False
+    claim(run, nodes.params(nodes.values(point.config)))
+    return is_finished(read_records(run), point.config["trainer"]["max_epochs"], point.config["stop_diverged"])
+
+
+def train_tasks(tasks: Sequence[Task], workers: Workers, tally: Tally) -> dict[Path, str]:
+    """Have the workers do all tasks. Returns the runs that failed, and why."""
+    waiting, running = deque(tasks), {}
+    ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
+    failures: dict[Path, str] = {}
+    with interruptible(), Progress(tally) as progress:
+        try:
+            while waiting or running:
+                while waiting and workers.room():
+                    task = waiting.popleft()
+                    progress.running |= {point.run for point in task.points}
+                    future = workers.submit(work, task.points)
+                    running[future] = task
+                    future.add_done_callback(ended.put)
+                future = ended.get()
+                task = running.pop(future)
+                workers.released(future)
+                progress.running -= {point.run for point in task.points}
+                tally.look(point.run for point in task.points)
+                if death := future.exception():
+                    outcomes = after_death(task, death, waiting)
+                else:
+                    outcomes = future.result()
+                for outcome in outcomes:
+                    if outcome.storage:
+                        raise ZooError(
+                            f"{outcome.error} (in {outcome.run}). Make room, or make the folder writable; "
+                            "the same command again goes on from there"
+                        )
+                    if outcome.error:
+                        failures[outcome.run] = outcome.error
+                        tally.failed.add(outcome.run)
+        finally:
+            workers.stop()
+    return failures
+
+
+def after_death(task: Task, death: BaseException, waiting: deque[Task]) -> list[Outcome]:
+    """Once, give each run of a task whose worker died another chance, by itself; then it has failed."""
+    if task.deaths == 0:
+        waiting.extendleft(Task([point], deaths=1) for point in reversed(task.points))
+        return []
+    reason = " ".join(str(death).split())
+    for point in task.points:
+        write_error(point.run, f"The worker process died, twice: {reason}")
+    return [Outcome(point.run, f"its worker process died, twice: {reason}") for point in task.points]
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let a request to terminate (SIGTERM, as of a batch system) end the sweep as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,47 @@
+"""Workers on this machine: joblib's loky processes, one executor each, so that a death is its own task's alone."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import get_context
+
+from zoo.grid import Point
+from zoo.worker import Outcome, begin
+
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
+class LocalWorkers:
+    """As many processes as are asked for, each with one compute thread."""
+
+    def __init__(self, processes: int):
+        self.idle = [start() for _ in range(processes)]
+        self.busy: dict[Future, ProcessPoolExecutor] = {}
+
+    def room(self) -> int:
+        return len(self.idle)
+
+    def submit(self, function: Callable[[Sequence[Point]], list[Outcome]], points: Sequence[Point]) -> Future:
+        executor = self.idle.pop()
+        future = executor.submit(function, points)
+        self.busy[future] = executor
+        return future
+
+    def released(self, future: Future) -> None:
+        executor = self.busy.pop(future)
+        if future.exception():  # loky gives up an executor whose process died
+            executor.shutdown(wait=False, kill_workers=True)
+            executor = start()
+        self.idle.append(executor)
+
+    def stop(self) -> None:
+        for executor in [*self.idle, *self.busy.values()]:
+            executor.shutdown(wait=False, kill_workers=True)
+
+
+def start() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
+        1, context=get_context("loky"), initializer=begin, initargs=(os.getpid(),), env=ONE_THREAD
+    )

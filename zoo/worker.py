@@ -1,0 +1,108 @@
+"""What a worker process does: train the runs of a task, each for itself, and report."""
+
+import errno
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from zoo import files, paths
+from zoo.grid import Point
+from zoo.run import train
+
+# What no other run would escape: the sweep stops, to go on when there is room again.
+STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+LOG_TAIL = 20_000  # characters of the log repeated in error.txt
+
+# Seeding and thread counts belong to the whole process, so it trains one task at a time, however many it is sent.
+alone = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `error` is a line that says why it failed, None if it is finished."""
+
+    run: Path
+    error: str | None = None
+    storage: bool = False  # whether the error is the storage's, and not the run's
+
+
+def work(points: Sequence[Point]) -> list[Outcome]:
+    """Train the points' runs, one after the other. Whatever one raises is its own failure."""
+    with alone:
+        return [attempt(point) for point in points]
+
+
+def attempt(point: Point) -> Outcome:
+    run = point.run
+    try:
+        with files.locked(paths.lock(run), wait=True), output_to(paths.log(run)):
+            files.remove_leftovers(run)
+            paths.error(run).unlink(missing_ok=True)
+            write_hydra_record(point)
+            train(point.config, run, paths.images(point.sweep))
+    except BaseException as error:  # SystemExit and the like too: a run must not end its worker
+        summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        write_error(run, traceback.format_exc())
+        return Outcome(run, summary, storage=isinstance(error, OSError) and error.errno in STORAGE)
+    return Outcome(run)
+
+
+def write_hydra_record(point: Point) -> None:
+    """As Hydra does for a single run: the composed config, and what was typed for it."""
+    folder = paths.hydra(point.run)
+    files.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(point.config)))
+    files.write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(point.overrides)))
+
+
+def write_error(run: Path, reason: str) -> None:
+    """error.txt: the reason, and the end of the log. Where even that can't be written, the launcher's table tells."""
+    with suppress(OSError):
+        log = paths.log(run).read_text(errors="replace")[-LOG_TAIL:] if paths.log(run).exists() else ""
+        files.write_text(paths.error(run), reason.rstrip() + (f"\n\nlog:\n{log}" if log else "") + "\n")
+
+
+@contextmanager
+def output_to(log: Path) -> Iterator[None]:
+    """Send what the process prints to a file, also from below Python; an empty one is not kept."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = os.dup(1), os.dup(2)
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(before[0], 1)
+            os.dup2(before[1], 2)
+            os.close(before[0])
+            os.close(before[1])
+    if log.stat().st_size == 0:
+        log.unlink()
+
+
+def begin(launcher: int) -> None:
+    """Prepare a worker process of the launcher with this process id, on the same machine."""
+    # Ctrl-C reaches every process of the terminal; it is the launcher that ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable(2)
+    threading.Thread(target=end_with, args=(launcher,), daemon=True).start()
+
+
+def end_with(launcher: int) -> None:
+    """A worker whose launcher was killed must not go on beside the workers of the next one."""
+    while os.getppid() == launcher:
+        time.sleep(0.5)
+    os._exit(1)
