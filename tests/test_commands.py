@@ -10,7 +10,7 @@ import pytest
 
 from tests.test_run import assert_same_states
 from zoo import paths
-from zoo.checkpoint import read_records
+from zoo.record import read_records
 
 ROOT = Path(__file__).parent.parent
 TINY = ["data=tiny", "trainer.max_epochs=1", "zoo.name=tiny"]
@@ -49,13 +49,13 @@ def test_every_launcher_trains_the_same_models(tmp_path: Path) -> None:
         assert_same_states(run, tmp_path / "basic/tiny" / run.name, epochs=1)
 
 
-ARCHITECTURE = '''
+ARCHITECTURE = """
 from torch import nn
 
 class Perceptron(nn.Sequential):
     def __init__(self, width, classes):
         super().__init__(nn.Flatten(), nn.Linear(784, width), nn.Tanh(), nn.Linear(width, classes))
-'''
+"""
 CHOICE = """
 name: perceptron
 image_size: 28

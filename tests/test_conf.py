@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 
 from zoo import node as nodes
+from zoo.build import build, build_model
 from zoo.grid import CONF, Grid
-from zoo.run import build, build_model
 
 CHOICES = sorted(
     (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "zoo")

@@ -1,7 +1,7 @@
 """The grid against Hydra's own composition, and the presets against the paper's figures."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hydra import compose, initialize_config_dir

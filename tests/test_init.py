@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from zoo.build import build_model
 from zoo.grid import Grid
-from zoo.run import build_model
 
 # the standard deviation of every layer's weights, from fan-in and fan-out
 EXPECTED = {

@@ -14,7 +14,7 @@ import pytest
 from tests.test_commands import ROOT, TINY, train
 from tests.test_run import assert_same_states
 from zoo import paths
-from zoo.checkpoint import read_records
+from zoo.record import read_records
 
 EPOCHS = 6
 SWEEP = ["-m", "seed=range(0,4)", f"trainer.max_epochs={EPOCHS}"]

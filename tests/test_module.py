@@ -9,12 +9,13 @@ import torch
 from torch.nn import functional as F
 
 from zoo import paths
-from zoo.checkpoint import read_records, read_state
+from zoo.build import build_model
 from zoo.data.images import Images, Split
 from zoo.grid import Grid
 from zoo.module import evaluate
 from zoo.random import data_order, derive
-from zoo.run import build_model, train
+from zoo.record import read_records, read_state
+from zoo.run import train
 from zoo.sweep import prepare
 
 
@@ -48,7 +49,7 @@ def test_same_as_a_plain_loop(grid: Callable[..., Grid], tmp_path: Path, overrid
             group.update(lr=optim["lr"], **({"momentum": 0.9} if "momentum" in group else {"betas": (0.9, 0.999)}))
     for epoch in (1, 2):
         torch.manual_seed(derive(3, "train", epoch))
-        for indices in data_order(3, epoch, len(images)).split(config["batch_size"]):
+        for indices in torch.from_numpy(data_order(3, epoch, len(images))).split(config["batch_size"]):
             optimizer.zero_grad()
             output = F.log_softmax(model(images.images[indices]), dim=1)
             F.nll_loss(output, images.labels[indices]).backward()

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,12 @@ import torch
 
 from tests.conftest import train_sweep
 from zoo import paths
-from zoo.checkpoint import RecordEpoch, read_records, read_state
+from zoo.build import build_model
+from zoo.checkpoint import RecordEpoch
 from zoo.data.images import Images
 from zoo.errors import ZooError
 from zoo.module import evaluate
-from zoo.run import build_model, train
+from zoo.record import read_records, read_state
 
 METRICS = [f"{split}_{metric}" for split in ("train", "val", "test") for metric in ("loss", "acc")]
 
@@ -103,7 +103,8 @@ def test_an_interrupted_run_goes_on_to_the_same_states(
     assert stops > 1
     assert_same_states(point.run, whole.run, epochs=3)
     without_time = [
-        {key: value for key, value in record.items() if not key.startswith("time")} for record in read_records(point.run)
+        {key: value for key, value in record.items() if not key.startswith("time")}
+        for record in read_records(point.run)
     ]
     for record, twin in zip(without_time, read_records(whole.run), strict=True):
         assert record.items() <= twin.items()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 ORDER = [
     *("errors", "paths", "files", "random"),
-    *("data", "models", "init", "augment", "lanes", "node"),
-    *("module", "checkpoint", "run", "grid", "sweep", "progress"),
+    *("data", "models", "init", "augment", "lanes", "node", "build", "record"),
+    *("module", "checkpoint", "run", "grid", "sweep", "progress", "worker", "launch", "local", "dask", "status"),
     *("dataset", "figures", "card", "collate"),
 ]
 PACKAGE = Path(__file__).parent.parent / "zoo"

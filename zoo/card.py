@@ -1,5 +1,6 @@
 """The zoo in words: its README, licence and citation, and what `analyze.py` reports."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 from zoo import files, paths, tables
 from zoo.architecture import Architecture
 
-NOT_BEGUN = "not begun"
-LISTED = 20  # missing models, at most; the others are counted
+UNTRAINED = "not trained yet"  # why a node is missing
+LISTED = 20  # unfinished or missing models, at most; the others are counted
 FEW = 10  # numbers of a factor that are listed; of more, the range is given
 
 LICENCE = """\
@@ -104,7 +105,7 @@ Without it, in this folder, with PyTorch, pandas and safetensors:
 {plain}
 ```
 
-Nothing here has to be trusted with more than tensors: keep `weights_only=True`.
+No tensor here needs code to load: keep `weights_only=True`.
 
 ## Files
 
@@ -192,12 +193,12 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
         data=protocol["data"],
         epochs=summary["epochs"],
         states=count(summary["states"], "state"),
-        status="\n".join(line if line[0] == " " else f"- {line}" for line in status(summary)),
+        status="\n".join(status(summary)),
         factors=rows((f"`{key}`", span(values)) for key, values in config["search_pattern"].items()) or "| none | |",
         protocol=rows((f"`{key}`", text(protocol[key])) for key in shown),
         images=images(protocol),
-        layers=", ".join(architecture.layers),
-        length=architecture.length,
+        layers=", ".join(f"{number} {kind}" for kind, number in Counter(architecture.layers).items()),
+        length=f"{architecture.length:,}",
         finished=count(summary["finished"], "finished model"),
         accuracy=rows((split, *map(percent, values.values())) for split, values in summary["accuracy"].items()),
         over_epochs=paths.accuracy_over_epochs(zoo).name,
@@ -209,19 +210,26 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
 
 
 def status(summary: Mapping[str, Any]) -> list[str]:
-    """How many models are finished, and what became of the others."""
-    missing = sorted(summary["missing"].items(), key=lambda item: item[1] == NOT_BEGUN)
-    lines = [f"{count(summary['finished'], 'model')} finished"]
-    if summary["unfinished"]:
-        lines.append(f"{count(summary['unfinished'], 'model')} unfinished: fewer than {summary['epochs']} epochs")
-    if summary["diverged"]:
-        lines.append(f"{count(summary['diverged'], 'model')} diverged: weights that are no longer finite")
+    """How many models are finished, and what became of the others: lines of a Markdown list."""
+    epochs, missing = summary["epochs"], summary["missing"]
+    lines = [f"- {count(summary['finished'], 'model')} finished"]
+    if diverged := summary["diverged"]:
+        lines.append(f"- {count(len(diverged), 'model')} diverged: weights became infinite or undefined")
+    if unfinished := summary["unfinished"]:
+        lines.append(f"- {count(len(unfinished), 'model')} unfinished:")
+        lines += listed(f"{node}: epoch {last} of {epochs}" for node, last in unfinished.items())
     if missing:
-        lines.append(f"{count(len(missing), 'model')} of the search pattern missing:")
-        lines += [f"  - {node}: {reason}" for node, reason in missing[:LISTED]]
-    if len(missing) > LISTED:
-        lines.append(f"  - and {len(missing) - LISTED:,} more")
+        lines.append(f"- {count(len(missing), 'model')} missing:")
+        # what is damaged first: it needs a remedy
+        ordered = sorted(missing.items(), key=lambda item: item[1] == UNTRAINED)
+        lines += listed(f"{node}: {reason}" for node, reason in ordered)
     return lines
+
+
+def listed(items: Iterable[str]) -> list[str]:
+    lines = [f"  - {item}" for item in items]
+    more = len(lines) - LISTED
+    return lines if more <= 0 else [*lines[:LISTED], f"  - and {more:,} more"]
 
 
 def report(zoo: Path, summary: Mapping[str, Any]) -> str:
@@ -230,7 +238,7 @@ def report(zoo: Path, summary: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"{count(summary['models'], 'model')}, {count(summary['states'], 'state')}",
-            *(f"  {line}" for line in status(summary)),
+            *status(summary),
             "test accuracy of the finished: {mean} % on average, std {std}, {min} to {max}".format(**accuracy),
             f"zoo      {paths.readme(zoo)}",
             f"figures  {paths.accuracy_over_epochs(zoo)}",

@@ -1,4 +1,4 @@
-"""What a run leaves on disk at every epoch, and how it is read back."""
+"""What a run leaves on disk at every epoch."""
 
 import json
 import math
@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from torch import Tensor
 
 from zoo import files, paths
-from zoo.errors import ZooError
 from zoo.module import Classifier
+from zoo.record import read_records
 
 
 class RecordEpoch(pl.Callback):
@@ -69,39 +67,3 @@ class RecordEpoch(pl.Callback):
 def finite(value: float | None) -> float | None:
     """JSON has no NaN and no infinity: null stands for both."""
     return value if value is not None and math.isfinite(value) else None
-
-
-def read_records(run: Path) -> list[dict[str, Any]]:
-    """The run's records, one per complete epoch from 0; empty if it has not begun."""
-    path = paths.result(run)
-    if not path.exists():
-        return []
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ZooError(f"{path}, line {number + 1} is damaged: not JSON ({error})") from error
-        if record["training_iteration"] != number:
-            raise ZooError(f"{path}, line {number + 1} is of epoch {record['training_iteration']}, not {number}")
-        records.append(record)
-    return records
-
-
-def is_finished(records: list[dict[str, Any]], max_epochs: int, stop_diverged: bool = True) -> bool:
-    """Whether there is nothing left to train: every epoch is recorded, or the model diverged and that ends it."""
-    return bool(records) and (len(records) > max_epochs or (stop_diverged and records[-1]["diverged"]))
-
-
-def read_state(run: Path, epoch: int) -> dict[str, Tensor]:
-    """The state_dict after `epoch` epochs."""
-    return load(paths.checkpoint(run, epoch))
-
-
-def load(path: Path) -> dict[str, Any]:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ZooError(f"{path} is missing: is {path.parent.parent} the directory of a run?") from None
-    except Exception as error:  # torch raises whatever the damaged bytes lead to
-        raise ZooError(f"{path} is damaged: not a PyTorch file of tensors ({error})") from error

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from zoo import card, figures, files, paths, tables
 from zoo.architecture import Architecture
-from zoo.checkpoint import read_records, read_state
 from zoo.errors import ZooError
 from zoo.folders import replacing, zip_folder
+from zoo.record import read_records, read_state
 from zoo.standalone import builder, standalone
 from zoo.weights import WeightsWriter
 
@@ -40,15 +40,13 @@ def collate(sweep: Path, zoo: Path) -> dict[str, Any]:
     left out, and named in the summary. Raises ZooError if there is nothing to collate, if the models don't make one
     zoo, or if `zoo` is there and is anything but an older state of this zoo.
     """
-    config = read_config(sweep)
+    config, factors, epochs = read_config(sweep)
     nodes, missing = find_nodes(sweep)
     require_replaceable(zoo, sweep, {*nodes, *missing})
-    factors = list(config["search_pattern"])
     params = in_order(nodes.values(), factors)
     require_some(sweep, params, missing)
     with replacing(zoo) as new:
         architecture, variants = write_architecture(new, params)
-        epochs = config["protocol"]["trainer.max_epochs"]
         kept: list[tuple[Params, int, Records]] = []
         with WeightsWriter(new, epochs + 1, architecture.length) as weights:
             for node, variant in zip(tqdm(params, "collating", unit="model"), variants, strict=True):
@@ -66,13 +64,8 @@ def collate(sweep: Path, zoo: Path) -> dict[str, Any]:
             shutil.copyfile(path(sweep), path(new))
         files.link_or_copy(paths.images(sweep), paths.images(new))
         models, states = write_tables(new, kept, factors, epochs)
-        summary = {
-            "name": zoo.name,
-            **tables.summary(models),
-            "epochs": epochs,
-            "parameters": architecture.parameters,
-            "missing": missing,
-        }
+        summary = {"name": zoo.name, "parameters": architecture.parameters, "epochs": epochs}
+        summary |= tables.summary(models) | {"missing": missing}
         files.write_json(paths.summary(new), summary)
         draw(new, zoo.name, models, states)
         card.write(new, summary, config, architecture)
@@ -80,30 +73,31 @@ def collate(sweep: Path, zoo: Path) -> dict[str, Any]:
     return summary
 
 
-def read_config(sweep: Path) -> dict[str, Any]:
-    """A sweep's config.json."""
+def read_config(sweep: Path) -> tuple[dict[str, Any], list[str], int]:
+    """A sweep's config.json, its generating factors, and the number of epochs."""
     for path in (paths.config(sweep), paths.nodes(sweep), paths.images(sweep)):
         if not path.exists():
             raise ZooError(f"{sweep} is no sweep to collate: it has no {path.name}. Make it by train.py")
-    return files.read_json(paths.config(sweep))
+    with reading(paths.config(sweep)):
+        config = files.read_json(paths.config(sweep))
+        return config, list(config["search_pattern"]), config["protocol"]["trainer.max_epochs"]
 
 
 def find_nodes(sweep: Path) -> tuple[dict[str, Params], dict[str, str]]:
     """The params.json of every node's run, and for each node without a readable one the reason why."""
     planned = paths.nodes(sweep).read_text(encoding="utf-8").split()
     found = sorted(folder.name for folder in sweep.iterdir() if paths.params(folder).exists())
-    nodes, missing = {}, {}
-    for name in dict.fromkeys([*planned, *found]):
+    nodes, missing = {}, dict.fromkeys(planned, card.UNTRAINED)
+    for name in found:
         path = paths.params(sweep / name)
-        if name not in found:
-            missing[name] = card.NOT_BEGUN
-            continue
         try:
             with reading(path):
                 params = files.read_json(path)
-                if params["node"] != name:
-                    raise ZooError(f"{path} is of {params['node']}: give the folder its name back, or delete it")
-                nodes[name] = params | {"config": dict(params["config"])}
+                node, target = params["node"], params["config"]["model"]["_target_"]
+            if node != name or not target:
+                raise ZooError(f"{path} is that of {node}: give the folder its name back, or delete it")
+            nodes[name] = params
+            missing.pop(name, None)
         except ZooError as error:
             missing[name] = reason(error, sweep)
     return nodes, missing
@@ -190,7 +184,7 @@ def read_run(run: Path, architecture: Architecture, variant: int) -> tuple[Recor
         keys = [*tables.LOSSES_AND_ACCURACIES, "diverged"]
         records = [{key: record[key] for key in keys} for record in read_records(run)]
     if not records:
-        raise ZooError(card.NOT_BEGUN)
+        raise ZooError(card.UNTRAINED)
     states = torch.empty(len(records), architecture.length)
     for epoch, record in enumerate(records):
         with reading(paths.checkpoint(run, epoch)):

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-
 from zoo.errors import ZooError
 
 
@@ -38,6 +36,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_torch(path: Path, value: Any) -> None:
+    import torch  # takes seconds, and most of this module has no use for it
+
     write(path, lambda file: torch.save(value, file))
 
 

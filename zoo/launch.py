@@ -1,6 +1,5 @@
 """Train the points of a grid on many workers, so that nothing one run does hurts another, and nothing is lost."""
 
-import os
 import queue
 import signal
 import sys
@@ -14,11 +13,10 @@ from typing import Protocol
 
 from zoo import files, paths
 from zoo import node as nodes
-from zoo.checkpoint import is_finished, read_records
 from zoo.errors import ZooError
 from zoo.grid import Point
 from zoo.progress import Progress, Tally
-from zoo.run import claim
+from zoo.record import claim, is_finished, read_records
 from zoo.worker import Outcome, work, write_error
 
 
@@ -73,7 +71,10 @@ def launch(points: Sequence[Point], start_workers: Callable[[int], Workers]) -> 
                 print(f"\nStopped: {tally.text()}. The same command again goes on from there.", file=sys.stderr)
                 raise SystemExit(130) from None
     if failures:
-        print(f"\n{len(failures)} of {len(runs)} runs failed; the same command again tries them once more:", file=sys.stderr)
+        print(
+            f"\n{len(failures)} of {len(runs)} runs failed; the same command again tries them once more:",
+            file=sys.stderr,
+        )
         for run, reason in sorted(failures.items()):
             print(f"  {run.name}\n    {reason}\n    {paths.error(run)}", file=sys.stderr)
         raise SystemExit(1)

@@ -113,7 +113,8 @@ class EpochOrder:
         return 1
 
     def __iter__(self) -> Iterator[Tensor]:
-        yield data_order(self.module.seed, self.module.epoch + 1, len(self.module.images.trainset))
+        order = data_order(self.module.seed, self.module.epoch + 1, len(self.module.images.trainset))
+        yield torch.from_numpy(order)
 
 
 @torch.inference_mode()

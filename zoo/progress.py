@@ -11,7 +11,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from zoo import paths
-from zoo.checkpoint import is_finished, read_records
+from zoo.record import is_finished, read_records
 
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
 
@@ -96,7 +96,9 @@ class Progress:
         self.thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop.set()
         self.thread.join()
         self.show(last=True)

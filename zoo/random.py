@@ -7,7 +7,6 @@ the same whether the epochs before it were trained in this process, in another, 
 import hashlib
 
 import numpy as np
-import torch
 
 
 def derive(seed: int, purpose: str, epoch: int) -> int:
@@ -15,13 +14,13 @@ def derive(seed: int, purpose: str, epoch: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()[:8], "little")
 
 
-def data_order(seed: int, epoch: int, n: int) -> torch.Tensor:
+def data_order(seed: int, epoch: int, n: int) -> np.ndarray:
     """The order [n] in which an epoch visits the training images, int64.
 
     Sorts raw Philox output, whose bits NumPy guarantees for ever, unlike those of its or PyTorch's permutations.
     """
     bits = np.random.Philox(key=derive(seed, "order", epoch)).random_raw(n)
-    return torch.from_numpy(np.argsort(bits, kind="stable"))
+    return np.argsort(bits, kind="stable")
 
 
 def distinct_seed(draw: int, *node: object) -> int:

@@ -7,32 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
-from zoo import files, paths
 from zoo import node as nodes
-from zoo.checkpoint import RecordEpoch, is_finished, load, read_records, read_state
+from zoo import paths
+from zoo.build import build, build_model
+from zoo.checkpoint import RecordEpoch
 from zoo.data.images import Images
-from zoo.errors import ZooError
-from zoo.init import initialise
 from zoo.module import Classifier
-
-# Keys that describe a choice in conf/ and are no arguments of its class.
-DESCRIPTION = ("name", "image_size")
-
-
-def build(choice: Mapping[str, Any]) -> Any:
-    """What a choice of a config group stands for: its `_target_`, called with its other keys."""
-    return instantiate({key: value for key, value in choice.items() if key not in DESCRIPTION}, _convert_="all")
-
-
-def build_model(config: Mapping[str, Any]) -> torch.nn.Module:
-    """The model at epoch 0. The seed is set before construction, as the released generator does."""
-    torch.manual_seed(config["seed"])
-    model = build(config["model"])
-    init = build(config["init"])
-    initialise(model, init["weight"], init["bias"])
-    return model
+from zoo.record import claim, is_finished, load, read_records, read_state
 
 
 def train(config: Mapping[str, Any], run: Path, images: Path) -> dict[str, Any]:
@@ -73,22 +55,6 @@ def train(config: Mapping[str, Any], run: Path, images: Path) -> dict[str, Any]:
     trainer = build({**config["trainer"], "max_epochs": max_epochs - epoch, "callbacks": [recorder]})
     trainer.fit(module)
     return recorder.records[-1]
-
-
-def claim(run: Path, params: dict[str, Any]) -> None:
-    """Write params.json, or make sure that the one there is the same."""
-    path = paths.params(run)
-    if not path.exists():
-        files.write_json(path, params)
-        return
-    there = files.read_json(path)
-    if nodes.canonical(there.get("config")) != nodes.canonical(params["config"]):
-        differing = [key for key in params if key != "config" and there.get(key) != params[key]]
-        raise ZooError(
-            f"{run} holds another config: "
-            + ", ".join(f"{key}={there.get(key)!r} there, {params[key]!r} here" for key in differing)
-            + ". Move that directory away, or choose another zoo.name"
-        )
 
 
 def quiet() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 from hydra.utils import get_object
 from torch import nn
 
+from zoo.build import DESCRIPTION
 from zoo.errors import ZooError
-from zoo.run import DESCRIPTION
 
 AVAILABLE = sys.stdlib_module_names | {"torch", "torchvision"}
 

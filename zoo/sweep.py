@@ -11,11 +11,11 @@ from hydra.types import RunMode
 
 from zoo import files, paths
 from zoo import node as nodes
+from zoo.build import build
 from zoo.data.images import prepare as prepare_images
 from zoo.errors import ZooError
 from zoo.grid import Point
 from zoo.init import initialise
-from zoo.run import build, train
 
 
 def run_node(config: dict[str, Any]) -> dict[str, Any]:
@@ -27,6 +27,8 @@ def run_node(config: dict[str, Any]) -> dict[str, Any]:
     point = Point(list(hydra.overrides.task), config)
     if hydra.mode == RunMode.RUN:
         prepare([point], point.overrides)
+    from zoo.run import train  # PyTorch Lightning takes seconds to import, and launchers have no use for it
+
     return train(config, point.run, paths.images(point.sweep))
 
 
@@ -126,7 +128,9 @@ class Record:
         self.values, self.released = own.lists(), released.lists()
         self.epochs = self.values["trainer.max_epochs"]
         for key in self.values:
-            if len(self.values[key]) > 1 and (key in ("data", "model", "trainer.max_epochs") or key.startswith("data.")):
+            if len(self.values[key]) > 1 and (
+                key in ("data", "model", "trainer.max_epochs") or key.startswith("data.")
+            ):
                 raise ZooError(
                     f"{folder} would hold models of different {key}: {', '.join(map(str, self.values[key]))}. "
                     "A zoo has one protocol: choose another zoo.name for these"

@@ -84,23 +84,25 @@ def accuracy_by_factor(models: pd.DataFrame, factors: Sequence[str]) -> pd.DataF
 
 
 def summary(models: pd.DataFrame) -> dict[str, Any]:
-    """The zoo in numbers; accuracies (0..1) are those of the finished models, null where there are none."""
+    """The zoo in numbers. Accuracies (0..1) are those of the finished models, null if there are too few.
+
+    `unfinished` and `diverged` name these models, with their last epochs.
+    """
+    last_epochs = models.set_index("node")["last_epoch"]
     finished = models[models["status"] == FINISHED]
-    accuracy = {
-        split: {key: number(finished[f"{split}_acc"].agg(key)) for key in ("mean", "std", "min", "median", "max")}
-        for split in ("train", "val", "test")
-    }
     return {
         "models": len(models),
-        **{status: int((models["status"] == status).sum()) for status in (FINISHED, UNFINISHED, DIVERGED)},
         "states": int(models["last_epoch"].add(1).sum()),
-        "accuracy": accuracy,
-        "ggap": {key: number(finished["ggap"].agg(key)) for key in ("mean", "std")},
+        FINISHED: len(finished),
+        **{status: last_epochs[(models["status"] == status).array].to_dict() for status in (UNFINISHED, DIVERGED)},
+        "accuracy": {split: statistics(finished[f"{split}_acc"]) for split in ("train", "val", "test")},
+        "ggap": statistics(finished["ggap"]),
     }
 
 
-def number(value: float) -> float | None:
-    return None if pd.isna(value) else float(value)
+def statistics(values: pd.Series) -> dict[str, float | None]:
+    numbers = values.agg(["mean", "std", "min", "median", "max"])
+    return {key: None if pd.isna(number) else float(number) for key, number in numbers.items()}
 
 
 def write(path: Path, table: pd.DataFrame) -> None:

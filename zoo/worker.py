@@ -17,7 +17,6 @@ from omegaconf import OmegaConf
 
 from zoo import files, paths
 from zoo.grid import Point
-from zoo.run import train
 
 # What no other run would escape: the sweep stops, to go on when there is room again.
 STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -49,6 +48,8 @@ def attempt(point: Point) -> Outcome:
             files.remove_leftovers(run)
             paths.error(run).unlink(missing_ok=True)
             write_hydra_record(point)
+            from zoo.run import train  # takes seconds, and launchers import this module too
+
             train(point.config, run, paths.images(point.sweep))
     except BaseException as error:  # SystemExit and the like too: a run must not end its worker
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]

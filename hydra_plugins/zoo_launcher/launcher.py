@@ -56,8 +56,8 @@ class PointLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Hydra's own way to call a launcher: any sweeper's, so that a search can drive it too."""
         from zoo import node as nodes
-        from zoo.checkpoint import read_records
         from zoo.grid import Point
+        from zoo.record import read_records
         from zoo.sweep import prepare
 
         points, returns = [], []
