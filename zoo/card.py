@@ -198,7 +198,7 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
         protocol=rows((f"`{key}`", text(protocol[key])) for key in shown),
         images=images(protocol),
         layers=", ".join(f"{number} {kind}" for kind, number in Counter(architecture.layers).items()),
-        length=f"{architecture.length:,}",
+        length=architecture.length,
         finished=count(summary["finished"], "finished model"),
         accuracy=rows((split, *map(percent, values.values())) for split, values in summary["accuracy"].items()),
         over_epochs=paths.accuracy_over_epochs(zoo).name,

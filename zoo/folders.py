@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from tqdm import tqdm
+
 from zoo import files, paths
 from zoo.errors import ZooError
 
@@ -56,7 +58,8 @@ def zip_folder(folder: Path, target: Path) -> None:
 
     def save(file: BinaryIO) -> None:
         with zipfile.ZipFile(file, "w") as archive:
-            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            members = sorted(path for path in folder.rglob("*") if path.is_file())
+            for path in tqdm(members, "zipping", unit="file"):
                 method = zipfile.ZIP_DEFLATED if path.suffix in DEFLATED else zipfile.ZIP_STORED
                 archive.write(path, folder.name / path.relative_to(folder), method)
 

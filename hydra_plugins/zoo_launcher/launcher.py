@@ -1,7 +1,7 @@
 """`hydra/launcher=zoo` and `hydra/launcher=dask`: the launchers behind `python train.py -m`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
@@ -27,10 +27,10 @@ class DaskLauncherConf:
     _target_: str = "hydra_plugins.zoo_launcher.launcher.DaskLauncher"
     # of a Dask scheduler that is running, such as tcp://10.0.0.1:8786
     address: str | None = None
-    # without an address: a Dask cluster to start, by its _target_
-    cluster: dict[str, Any] = field(
-        default_factory=lambda: {"_target_": "distributed.LocalCluster", "threads_per_worker": 1, "processes": True}
-    )
+    # or a cluster to start: its _target_, such as dask_jobqueue.SLURMCluster, and its arguments
+    cluster: Any = None
+    # with neither: processes on this machine; null: as many as there are cores this process may use
+    n_jobs: int | None = None
 
 
 store = ConfigStore.instance()
@@ -89,11 +89,14 @@ class ZooLauncher(PointLauncher):
 class DaskLauncher(PointLauncher):
     """Dask's workers, on any machines that share the sweeps' folder under the same path."""
 
-    def __init__(self, address: str | None, cluster: DictConfig):
+    def __init__(self, address: str | None, cluster: DictConfig | None, n_jobs: int | None):
         self.address = address
         self.cluster = cluster
+        self.n_jobs = n_jobs
 
     def start_workers(self, tasks: int) -> "Workers":
+        from joblib import cpu_count
+
         from zoo.dask import DaskWorkers
 
-        return DaskWorkers(self.address, self.cluster)
+        return DaskWorkers(self.address, self.cluster, min(tasks, self.n_jobs or cpu_count()))

@@ -1,0 +1,68 @@
+"""`python -m zoo.status SWEEP`: how far a sweep is, in progress or at rest, from its files alone."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from zoo import files, paths
+from zoo.errors import ZooError
+from zoo.progress import Tally
+from zoo.record import read_records
+
+RECENT = 120.0  # seconds over which the speed is taken
+
+
+def survey(sweep: Path) -> Tally:
+    """The tally of every node of the sweep. Raises ZooError where there is no sweep, or a record is damaged."""
+    if not paths.config(sweep).exists():
+        raise ZooError(f"{sweep} is no sweep: it has no {paths.config(sweep).name}")
+    epochs = files.read_json(paths.config(sweep))["protocol"]["trainer.max_epochs"]
+    runs = {sweep / name: epochs for name in paths.nodes(sweep).read_text(encoding="utf-8").split()}
+    tally = Tally(runs)
+    tally.look(runs)
+    tally.failed = {run for run in runs if run not in tally.done and paths.error(run).exists()}
+    return tally
+
+
+def recent_rate(tally: Tally) -> float:
+    """Epochs per second over the last `RECENT` seconds, by when the records say that their epochs ended."""
+    since = time.time() - RECENT
+    ended = 0
+    for run, changed in tally.seen.items():
+        moment = changed / 1e9
+        for record in reversed(read_records(run)[1:] if moment > since else []):
+            if moment <= since:
+                break
+            ended += 1
+            moment -= record["time_this_iter_s"]
+    return ended / RECENT
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds the lock; one on another machine counts where the file system carries locks."""
+    if not lock.exists():
+        return False
+    try:
+        with files.locked(lock, wait=False):
+            return False
+    except BlockingIOError:
+        return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m zoo.status", description="How far a sweep is.")
+    parser.add_argument("sweep", type=Path, help="the sweep's directory, such as sweeps/mnist_seed")
+    sweep = parser.parse_args().sweep
+    try:
+        tally = survey(sweep)
+    except ZooError as error:
+        sys.exit(str(error))
+    print(f"{sweep}: {'in training' if is_held(paths.lock(sweep)) else 'at rest'}")
+    print(tally.line(recent_rate(tally)))
+    for run in sorted(tally.failed):
+        print(f"failed: {paths.error(run)}")
+
+
+if __name__ == "__main__":
+    main()
