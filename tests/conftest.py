@@ -33,7 +33,7 @@ def train_sweep(folder: Path, *overrides: str) -> list[Point]:
         grid = Grid(loader, "train", [f"hydra.searchpath=[file://{TESTS}/conf]", "data=tiny", *typed])
         points = prepare(grid, typed)
     for point in points:
-        train(point.config, point.run, paths.images(point.sweep))
+        train([point.config], [point.run], paths.images(point.sweep))
     return points
 
 

@@ -24,7 +24,9 @@ from zoo.sweep import prepare
     [
         ["optim=adam", "optim.weight_decay=0.01"],
         ["optim=sgd", "optim.nesterov=true", "batch_size=7"],
-        ["optim=rmsprop", "model.dropout=0.3"],
+        ["optim=rmsprop", "batch_size=6"],
+        ["optim=rmsprop", "model.dropout=0.3", "engine=torch"],
+        ["optim=sgd", "optim.weight_decay=0.1", "engine=torch"],
         ["optim=sgd", "schedule=one_cycle", "optim.lr=0.1"],
     ],
 )
@@ -32,14 +34,16 @@ def test_same_as_a_plain_loop(grid: Callable[..., Grid], tmp_path: Path, overrid
     [point] = prepare(
         grid(f"sweeps={tmp_path}", f"data.cache={tmp_path}/cache", "trainer.max_epochs=2", "seed=3", *overrides), []
     )
-    train(point.config, point.run, paths.images(point.sweep))
+    train([point.config], [point.run], paths.images(point.sweep))
 
     config, optim = point.config, point.config["optim"]
     images = Images.load(paths.images(point.sweep)).trainset
     model = build_model(config)
     optimizer = {
         "adam": lambda p: torch.optim.Adam(p, lr=optim["lr"], weight_decay=optim["weight_decay"]),
-        "sgd": lambda p: torch.optim.SGD(p, lr=optim["lr"], momentum=0.9, nesterov=optim["nesterov"]),
+        "sgd": lambda p: torch.optim.SGD(
+            p, **{key: optim[key] for key in ("lr", "momentum", "nesterov", "weight_decay")}
+        ),
         "rmsprop": lambda p: torch.optim.RMSprop(p, lr=optim["lr"], momentum=0.9),
     }[optim["name"]](model.parameters())
     steps = math.ceil(len(images) / config["batch_size"])
@@ -76,7 +80,7 @@ def test_a_resnet_trains_with_its_schedule_and_augmentation(grid: Callable[..., 
     places = [f"sweeps={tmp_path}", f"data.cache={tmp_path}/cache", "trainer.max_epochs=1"]
     points = prepare(grid(*places, *overrides, "seed=0,1"), [])
     for point in points:
-        train(point.config, point.run, paths.images(point.sweep))
+        train([point.config], [point.run], paths.images(point.sweep))
     first, second = (read_state(point.run, 1) for point in points)
     assert first["bn1.num_batches_tracked"] == 2 and not torch.equal(first["fc.weight"], second["fc.weight"])
     assert [record["training_iteration"] for record in read_records(points[0].run)] == [0, 1]

@@ -51,7 +51,8 @@ def test_the_record_is_of_the_state_beside_it(sweep: Path) -> None:
         model.load_state_dict(read_state(run, epoch))
         for split in ("train", "val", "test"):
             loss, accuracy = evaluate(model, getattr(images, f"{split}set"))
-            assert (record[f"{split}_loss"], record[f"{split}_acc"]) == (loss, accuracy)
+            assert record[f"{split}_loss"] == pytest.approx(loss, rel=1e-5)
+            assert record[f"{split}_acc"] == accuracy
 
 
 def test_epoch_0_is_the_initialisation_and_training_learns(sweep: Path) -> None:
@@ -94,13 +95,13 @@ def test_an_interrupted_run_goes_on_to_the_same_states(
     monkeypatch.setattr(RecordEpoch, "save", interrupted)
     (tmp_path / "stop").touch()
     stops = 0
-    while True:
+    for _ in range(10):
         try:
             [point] = train_sweep(tmp_path / "broken", "trainer.max_epochs=3", *overrides)
             break
         except Interruption:
             stops += 1
-    assert stops > 1
+    assert 1 < stops < 10
     assert_same_states(point.run, whole.run, epochs=3)
     without_time = [
         {key: value for key, value in record.items() if not key.startswith("time")}

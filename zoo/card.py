@@ -28,7 +28,7 @@ message: If you use this model zoo, please cite it and the paper whose protocol 
 type: dataset
 title: "{name}: a model zoo of {models}"
 authors:
-  - name: The makers of the model zoo {name}
+  - name: "The makers of the model zoo {name}"
 license: CC-BY-4.0
 keywords: [model zoo, population of neural networks, weight space, hyperparameters, {data}]
 references:
@@ -71,7 +71,7 @@ What is the same for all models (`config.json` has all of it):
 {protocol}
 
 Images: {images}.
-Layers with weights: {layers}; {length} numbers in all.
+Layers with weights: {layers}; {length:,} numbers in all.
 
 ## Accuracy
 
@@ -239,7 +239,7 @@ def report(zoo: Path, summary: Mapping[str, Any]) -> str:
         [
             f"{count(summary['models'], 'model')}, {count(summary['states'], 'state')}",
             *status(summary),
-            "test accuracy of the finished: {mean} % on average, std {std}, {min} to {max}".format(**accuracy),
+            "test accuracy of finished models, in %: mean {mean}, std {std}, min {min}, max {max}".format(**accuracy),
             f"zoo      {paths.readme(zoo)}",
             f"figures  {paths.accuracy_over_epochs(zoo)}",
             f"         {paths.final_accuracy(zoo)}",

@@ -1,67 +1,80 @@
-"""What a run leaves on disk at every epoch."""
+"""What runs leave on disk at every epoch."""
 
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from zoo import files, paths
-from zoo.module import Classifier
+from zoo.module import Pack
 from zoo.record import read_records
 
 
 class RecordEpoch(pl.Callback):
-    """Before the first step and after every epoch: evaluate, write the checkpoint, then the record.
+    """Before the first step and after every epoch: evaluate, write the checkpoints, then the records.
 
-    The record (a line of result.json) comes last: an epoch that has one is complete, whatever happens later.
+    A record (a line of result.json) comes after its checkpoint: an epoch that has one is complete, whatever happens
+    later. And the optimizer states of the epoch before go only when all models of the pack have their records, so
+    that there is always one epoch from which all can go on together.
     """
 
-    def __init__(self, run: Path, params: dict[str, Any], stop_diverged: bool = True):
+    def __init__(self, runs: Sequence[Path], params: Sequence[dict[str, Any]], stop_diverged: bool = True):
         """`params` is repeated in every record, as the released zoos have it. A model with a non-finite weight
-        never comes back: with `stop_diverged`, training ends there."""
-        self.run = run
+        never comes back: with `stop_diverged`, its record ends there, and training when all have diverged."""
+        self.runs = runs
         self.params = params
         self.stop_diverged = stop_diverged
-        self.records: list[dict[str, Any]] = []
+        self.records: list[list[dict[str, Any]]] = []
         self.started = 0.0
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Classifier) -> None:
-        self.records = read_records(self.run)
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Pack) -> None:
         self.started = time.perf_counter()
-        if not self.records:
+        # a run can be an epoch ahead of others in its pack: that epoch is trained again, to the same state
+        self.records = [read_records(run)[: pl_module.epoch + 1] for run in self.runs]
+        if not all(self.records):
+            self.records = [[] for _ in self.runs]
             self.save(pl_module)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Classifier) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Pack) -> None:
         self.save(pl_module)
-        if self.stop_diverged and self.records[-1]["diverged"]:
-            trainer.should_stop = True
+        trainer.should_stop = not self.going()
 
-    def save(self, module: Classifier) -> None:
-        epoch = module.epoch
-        state = {key: value.detach().cpu() for key, value in module.model.state_dict().items()}
-        metrics = {key: finite(value) for key, value in module.evaluate().items()}
-        now = time.perf_counter()
-        files.write_torch(paths.checkpoint(self.run, epoch), state)
-        files.write_torch(paths.optimizer(self.run, epoch), module.training_state())
-        before = self.records[-1]["time_total_s"] if self.records else 0.0
-        self.records.append(
-            {
-                **metrics,
-                "training_iteration": epoch,
-                "diverged": not all(value.isfinite().all() for value in state.values()),
-                "time_this_iter_s": now - self.started,
-                "time_total_s": before + now - self.started,
-                "config": self.params,
-            }
-        )
-        lines = "".join(json.dumps(record) + "\n" for record in self.records)
-        files.write_text(paths.result(self.run), lines)
-        if epoch > 0:
-            paths.optimizer(self.run, epoch - 1).unlink(missing_ok=True)
-        self.started = now
+    def going(self) -> list[int]:
+        """Which models of the pack are still recorded."""
+        return [
+            index
+            for index, records in enumerate(self.records)
+            if not (self.stop_diverged and records and records[-1]["diverged"])
+        ]
+
+    def save(self, pack: Pack) -> None:
+        epoch, going = pack.epoch, self.going()
+        states, training_states, metrics = pack.states(), pack.training_states(), pack.evaluate()
+        seconds = (time.perf_counter() - self.started) / len(self.runs)
+        for index in going:
+            files.write_torch(paths.checkpoint(self.runs[index], epoch), states[index])
+            files.write_torch(paths.optimizer(self.runs[index], epoch), training_states[index])
+        for index in going:
+            records = self.records[index]
+            records.append(
+                {
+                    **{key: finite(value) for key, value in metrics[index].items()},
+                    "training_iteration": epoch,
+                    "diverged": not all(value.isfinite().all() for value in states[index].values()),
+                    "time_this_iter_s": seconds,
+                    "time_total_s": (records[-1]["time_total_s"] if records else 0.0) + seconds,
+                    "config": self.params[index],
+                }
+            )
+            lines = "".join(json.dumps(record) + "\n" for record in records)
+            files.write_text(paths.result(self.runs[index]), lines)
+        for index in going if epoch else ():
+            paths.optimizer(self.runs[index], epoch - 1).unlink(missing_ok=True)
+        self.started = time.perf_counter()
 
 
 def finite(value: float | None) -> float | None:

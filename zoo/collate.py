@@ -52,14 +52,10 @@ def collate(sweep: Path, zoo: Path) -> dict[str, Any]:
             for node, variant in zip(tqdm(params, "collating", unit="model"), variants, strict=True):
                 run = sweep / node["node"]
                 try:
-                    records, states = read_run(run, architecture, variant)
+                    kept.append((node, variant, add_run(run, new, weights, architecture, variant)))
                 except ZooError as error:
                     missing[run.name] = reason(error, sweep)
-                    continue
-                weights.add(states)
-                link_run(run, paths.runs(new) / run.name, len(records))
-                kept.append((node, variant, records))
-        require_some(sweep, kept, missing)
+            require_some(sweep, kept, missing)
         for path in (paths.config, paths.nodes):
             shutil.copyfile(path(sweep), path(new))
         files.link_or_copy(paths.images(sweep), paths.images(new))
@@ -127,7 +123,7 @@ def require_replaceable(zoo: Path, sweep: Path, nodes: set[str]) -> None:
         return
     if not (paths.config(zoo).exists() and paths.models(zoo).exists()):
         raise ZooError(f"{zoo} is there and is no zoo: choose another zoo_dir, or move it away")
-    others = sorted({run.name for run in paths.runs(zoo).iterdir()} - nodes)
+    others = sorted({run.name for run in paths.runs(zoo).glob("*")} - nodes)
     if others:
         raise ZooError(
             f"{zoo} holds {len(others)} models that {sweep} does not (such as {others[0]}): "
@@ -176,6 +172,14 @@ def write_architecture(zoo: Path, nodes: Sequence[Params]) -> tuple[Architecture
     architecture.save(paths.architecture(zoo))
     files.write_json(paths.index_dict(zoo), architecture.index_dict())
     return architecture, [variants[json.dumps(node["config"]["model"])] for node in nodes]
+
+
+def add_run(run: Path, zoo: Path, weights: WeightsWriter, architecture: Architecture, variant: int) -> Records:
+    """Add a run's states and files to the zoo; return its records. Raises ZooError, and adds nothing, if damaged."""
+    records, states = read_run(run, architecture, variant)
+    weights.add(states)
+    link_run(run, paths.runs(zoo) / run.name, len(records))
+    return records
 
 
 def read_run(run: Path, architecture: Architecture, variant: int) -> tuple[Records, Tensor]:

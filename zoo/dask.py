@@ -42,6 +42,10 @@ class DaskWorkers:
         self.folder = Path.cwd()
         self.sent: dict[Future, Any] = {}
 
+    @property
+    def processes(self) -> int:
+        return max(1, sum(self.client.nthreads().values()))
+
     def room(self) -> int:
         threads = sum(self.client.nthreads().values()) if len(self.sent) >= MOST_WAITING else 0
         return max(MOST_WAITING, 2 * threads) - len(self.sent)
@@ -72,7 +76,9 @@ def pass_on(done: Any, future: Future) -> None:
         future.set_exception(done.exception() if done.status == "error" else RuntimeError(f"Dask: {done.status}"))
 
 
-def run_in(folder: Path, function: Callable[[Sequence[Point]], list[Outcome]], points: Sequence[Point]) -> list[Outcome]:
+def run_in(
+    folder: Path, function: Callable[[Sequence[Point]], list[Outcome]], points: Sequence[Point]
+) -> list[Outcome]:
     """Call the function in the launcher's working directory, from where paths count."""
     os.chdir(folder)
     return function(points)

@@ -49,14 +49,25 @@ class ZooDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
             raise ZooError(f"{path} is no zoo: give a folder that `python analyze.py` made, or an unpacked zip of one")
         self.architecture = Architecture.load(paths.architecture(self.path))
         self.factors: list[str] = list(files.read_json(paths.config(self.path))["search_pattern"])
-        self.models = tables.read(paths.models(self.path))
-        self.states = tables.read(paths.metrics(self.path))
+        self.models = tables.read(paths.models(self.path), ["id", "node", "variant", *tables.OUTCOME])
+        self.states = tables.read(paths.metrics(self.path), ["id", "epoch", *tables.METRICS, "diverged"])
         self.mapped = Weights(self.path)
-        expected = (len(self.models), self.mapped.shape[1], self.architecture.length)
-        if self.mapped.shape != expected:
-            raise ZooError(f"{path} is damaged: its weights are {self.mapped.shape}, its tables say {expected}")
+        self.require_consistent()
         self.epochs = self.check(epochs)
         self.rows = self.choose()
+
+    def require_consistent(self) -> None:
+        """Raise ZooError if the files are not of one zoo, or one was cut short."""
+        models, _, length = self.mapped.shape
+        if (
+            (models, length) != (len(self.models), self.architecture.length)
+            or len(self.states) != (self.models["last_epoch"] + 1).sum()
+            or self.states["diverged"].dtype != bool
+        ):
+            raise ZooError(
+                f"{self.path} is damaged: its tables and its weights don't fit together. Get the zoo anew, or make it "
+                "by `python analyze.py`"
+            )
 
     def check(self, epochs: int | Iterable[int] | None) -> list[int]:
         """The epochs, sorted."""

@@ -18,8 +18,8 @@ STYLE = {
     "boxprops": {"facecolor": PALE_BLUE, "edgecolor": BLUE},
     "whiskerprops": {"color": BLUE},
     "capprops": {"color": BLUE},
-    "medianprops": {"color": ORANGE, "linewidth": 2},
-    "flierprops": {"marker": ".", "markersize": 4, "markeredgecolor": "none", "markerfacecolor": BLUE, "alpha": 0.4},
+    "medianprops": {"color": ORANGE, "linewidth": 1.5},
+    "flierprops": {"marker": ".", "markersize": 5, "markeredgecolor": "none", "markerfacecolor": BLUE, "alpha": 0.5},
 }
 
 

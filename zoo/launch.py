@@ -15,6 +15,7 @@ from zoo import files, paths
 from zoo import node as nodes
 from zoo.errors import ZooError
 from zoo.grid import Point
+from zoo.packing import pack
 from zoo.progress import Progress, Tally
 from zoo.record import claim, is_finished, read_records
 from zoo.worker import Outcome, work, write_error
@@ -30,6 +31,10 @@ class Task:
 
 class Workers(Protocol):
     """Processes somewhere that share the sweep's folder."""
+
+    @property
+    def processes(self) -> int:
+        """How many there are, or will be."""
 
     def room(self) -> int:
         """How many more tasks can be sent now."""
@@ -48,10 +53,10 @@ class Interrupted(Exception):
     """Ctrl-C, or a request to terminate."""
 
 
-def launch(points: Sequence[Point], start_workers: Callable[[int], Workers]) -> None:
+def launch(points: Sequence[Point], start_workers: Callable[[int], Workers], pack_size: int | None = None) -> None:
     """Train every point that is not finished; returns when all are, without failures.
 
-    `start_workers` is called with the number of tasks, if there are any. Raises SystemExit: 1 after a table of
+    `start_workers` is called with the number of runs to train, if there are any; `pack_size` see zoo.packing. Raises SystemExit: 1 after a table of
     failures, 130 when interrupted, having said how to go on; ZooError if another launcher trains in these sweeps,
     a run directory holds another config, or the storage fails.
     """
@@ -64,9 +69,10 @@ def launch(points: Sequence[Point], start_workers: Callable[[int], Workers]) -> 
         tally.look(set(runs) - {point.run for point in unfinished})
         failures: dict[Path, str] = {}
         if unfinished:
-            tasks = [Task([point]) for point in unfinished]
+            workers = start_workers(len(unfinished))
+            tasks = [Task(points) for points in pack(unfinished, workers.processes, pack_size)]
             try:
-                failures = train_tasks(tasks, start_workers(len(tasks)), tally)
+                failures = train_tasks(tasks, workers, tally)
             except (Interrupted, KeyboardInterrupt):
                 print(f"\nStopped: {tally.text()}. The same command again goes on from there.", file=sys.stderr)
                 raise SystemExit(130) from None

@@ -17,7 +17,8 @@ class LocalWorkers:
     """As many processes as are asked for, each with one compute thread."""
 
     def __init__(self, processes: int):
-        self.idle = [start() for _ in range(processes)]
+        self.processes = processes
+        self.idle = [start() for _ in range(processes)]  # which begin when they get something to do
         self.busy: dict[Future, ProcessPoolExecutor] = {}
 
     def room(self) -> int:

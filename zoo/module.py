@@ -1,56 +1,41 @@
-"""Training one model: the LightningModule."""
+"""Training one model, or several in lockstep: the LightningModules."""
 
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.augment import augment
+from zoo.build import build
 from zoo.data.images import Images, Split
 from zoo.random import data_order, derive
 
 EVALUATION_BATCH = 500
 
+State = dict[str, Tensor]
+Metrics = dict[str, float | None]
 
-class Classifier(pl.LightningModule):
-    """A classifier under training, and all it needs to train: images, optimizer, schedule, batch size, seed.
 
-    One `training_step` is a whole epoch, whose "batch" is the order in which it visits the images: at these
-    model sizes, what Lightning does around a step costs as much as the step itself.
+class Pack(pl.LightningModule):
+    """Models trained in lockstep by one Trainer, each of which ends up as if it had been trained alone.
+
+    One `training_step` is a whole epoch, whose "batch" [models, images] is the order in which each model visits the
+    images: at these model sizes, what Lightning does around a step costs as much as the step itself.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        images: Images,
-        optimizer: Callable[..., torch.optim.Optimizer],
-        schedule: Callable[..., torch.optim.lr_scheduler.LRScheduler] | None,
-        batch_size: int,
-        seed: int,
-        max_epochs: int,
-        augmentation: dict[str, Any],
-        first_epoch: int = 0,
-    ):
-        """`optimizer` takes the parameters; `schedule` takes the optimizer and `total_steps`; `augmentation` holds
-        the arguments of `augment`, none for images as they are. `first_epoch` epochs were trained before."""
+    def __init__(self, seeds: Sequence[int], images: Images, epoch: int):
+        """`epoch`: how many epochs were trained before."""
         super().__init__()
         self.automatic_optimization = False
-        self.model = model
+        self.seeds = seeds
         self.images = images
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = first_epoch
-        self.augmentation = augmentation
-        self.optimizer = optimizer(model.parameters())
-        steps = -(-len(images.trainset) // batch_size) * max_epochs
-        self.schedule = schedule(self.optimizer, total_steps=steps) if schedule else None
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer
+        self.epoch = epoch
 
     def on_fit_start(self) -> None:
         splits = {
@@ -60,20 +45,73 @@ class Classifier(pl.LightningModule):
         }
         self.images = replace(self.images, **splits)
 
-    def train_dataloader(self) -> "EpochOrder":
-        return EpochOrder(self)
+    def train_dataloader(self) -> "EpochOrders":
+        return EpochOrders(self)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(images)
+    def training_step(self, orders: Tensor, _: int) -> None:
+        self.train_epoch(orders)
+        self.epoch += 1
 
-    def training_step(self, order: Tensor, _: int) -> None:
-        """Train one epoch: `order` [images] is cut into batches, the last of which may be smaller."""
+    @abstractmethod
+    def train_epoch(self, orders: Tensor) -> None:
+        """Train one epoch: `orders` [models, images] is cut into batches, the last of which may be smaller."""
+
+    @abstractmethod
+    def states(self) -> list[State]:
+        """Each model's state dict."""
+
+    @abstractmethod
+    def training_states(self) -> list[dict[str, Any]]:
+        """What each model's exact resumption needs beside its state: random numbers follow from seed and epoch."""
+
+    @abstractmethod
+    def load(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:
+        """Go back to where these were taken."""
+
+    @abstractmethod
+    def evaluate(self) -> list[Metrics]:
+        """Each model's loss and accuracy on each split in its present state; None on a split without images."""
+
+
+class EpochOrders:
+    """What Lightning takes for a data loader: one item an epoch, the orders in which models visit the images."""
+
+    def __init__(self, pack: Pack):
+        self.pack = pack
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Tensor]:
+        length, epoch = len(self.pack.images.trainset), self.pack.epoch + 1
+        yield torch.from_numpy(np.stack([data_order(seed, epoch, length) for seed in self.pack.seeds]))
+
+
+class TorchPack(Pack):
+    """A pack of one, trained by PyTorch: any architecture, optimizer, schedule and accelerator."""
+
+    def __init__(self, config: Mapping[str, Any], model: nn.Module, images: Images, epoch: int = 0):
+        """`config`: of the node, plain. `model`: at its initialisation."""
+        super().__init__([config["seed"]], images, epoch)
+        self.model = model
+        self.batch_size = config["batch_size"]
+        self.augmentation = build(config["augmentation"])
+        self.optimizer = build(config["optim"])(model.parameters())
+        self.schedule = None
+        if "_target_" in config["schedule"]:
+            steps = -(-len(images.trainset) // self.batch_size) * config["trainer"]["max_epochs"]
+            self.schedule = build(config["schedule"])(self.optimizer, total_steps=steps)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimizer
+
+    def train_epoch(self, orders: Tensor) -> None:
         # dropout and augmentation draw from the global generators
-        torch.manual_seed(derive(self.seed, "train", self.epoch + 1))
+        torch.manual_seed(derive(self.seeds[0], "train", self.epoch + 1))
         model, optimizer, schedule = self.model.train(), self.optimizer, self.schedule
         images, labels = self.images.trainset.images, self.images.trainset.labels
         black = -torch.tensor(self.images.mean, device=self.device) / torch.tensor(self.images.std, device=self.device)
-        for indices in order.split(self.batch_size):
+        for indices in orders[0].split(self.batch_size):
             batch = images[indices]
             if self.augmentation:
                 batch = augment(batch, black, **self.augmentation)
@@ -82,39 +120,26 @@ class Classifier(pl.LightningModule):
             optimizer.step()
             if schedule:
                 schedule.step()
-        self.epoch += 1
 
-    def training_state(self) -> dict[str, Any]:
-        """What exact resumption needs beside the model's state; random numbers follow from seed and epoch alone."""
+    def states(self) -> list[State]:
+        return [{key: value.detach().cpu() for key, value in self.model.state_dict().items()}]
+
+    def training_states(self) -> list[dict[str, Any]]:
         schedule = self.schedule.state_dict() if self.schedule else None
-        return {"optimizer": self.optimizer.state_dict(), "schedule": schedule}
+        return [{"optimizer": self.optimizer.state_dict(), "schedule": schedule}]
 
-    def load_training_state(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
+    def load(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:
+        self.model.load_state_dict(states[0])
+        self.optimizer.load_state_dict(training_states[0]["optimizer"])
         if self.schedule:
-            self.schedule.load_state_dict(state["schedule"])
+            self.schedule.load_state_dict(training_states[0]["schedule"])
 
-    def evaluate(self) -> dict[str, float | None]:
-        """Loss and accuracy of the present state on each split; None for a split without images."""
-        metrics: dict[str, float | None] = {}
+    def evaluate(self) -> list[Metrics]:
+        metrics: Metrics = {}
         for name in ("train", "val", "test"):
             loss, accuracy = evaluate(self.model, getattr(self.images, f"{name}set"))
             metrics |= {f"{name}_loss": loss, f"{name}_acc": accuracy}
-        return metrics
-
-
-class EpochOrder:
-    """What Lightning takes for a data loader: one item an epoch, the order in which to visit the images."""
-
-    def __init__(self, module: Classifier):
-        self.module = module
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[Tensor]:
-        order = data_order(self.module.seed, self.module.epoch + 1, len(self.module.images.trainset))
-        yield torch.from_numpy(order)
+        return [metrics]
 
 
 @torch.inference_mode()

@@ -12,7 +12,10 @@ from zoo.random import distinct_seed
 GROUPS = ("data", "model", "init", "optim", "schedule", "augmentation")
 
 # What says where and how to work, not what is trained.
-NOT_TRAINED = {"": ("hydra", "sweeps", "zoo", "draw", "stop_diverged"), "data": ("root", "download", "cache", "source")}
+NOT_TRAINED = {
+    "": ("hydra", "sweeps", "zoo", "draw", "engine", "stop_diverged"),
+    "data": ("root", "download", "cache", "source"),
+}
 
 # What random seeds follow from: the factors of the published zoos, and what they were trained on.
 SEED_FACTORS = (

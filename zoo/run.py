@@ -1,63 +1,81 @@
-"""Train one node into its run directory, or go on where it stopped."""
+"""Train nodes into their run directories, or go on where they stopped."""
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from zoo import node as nodes
-from zoo import paths
+from zoo import packing, paths
 from zoo.build import build, build_model
 from zoo.checkpoint import RecordEpoch
 from zoo.data.images import Images
-from zoo.module import Classifier
+from zoo.module import Pack, TorchPack
+from zoo.pack import LanesPack
 from zoo.record import claim, is_finished, load, read_records, read_state
 
 
-def train(config: Mapping[str, Any], run: Path, images: Path) -> dict[str, Any]:
-    """Train the node of `config` (plain, resolved) in the directory `run` on the images in file `images`.
+def train(configs: Sequence[Mapping[str, Any]], runs: Sequence[Path], images: Path) -> None:
+    """Train the nodes of `configs` (plain, of one pack_key) in the directories `runs` on the images in file `images`.
 
-    Returns the last record. A finished run is left as it is; an interrupted one goes on from its last complete
-    epoch, to the same states as if it had never stopped. Raises ZooError if `run` holds another config.
+    Finished runs are left as they are; interrupted ones go on from a complete epoch, to the same states as if they
+    had never stopped. Raises ZooError, before anything is trained, if a run directory holds another config.
     """
     quiet()
     torch.set_num_threads(1)
-    node = nodes.values(config)
-    params = nodes.params(node)
-    claim(run, params)
-    max_epochs, stop_diverged = config["trainer"]["max_epochs"], config["stop_diverged"]
-    records = read_records(run)
-    if is_finished(records, max_epochs, stop_diverged):
-        return records[-1]
+    for config, run in zip(configs, runs, strict=True):
+        claim(run, nodes.params(nodes.values(config)))
+    max_epochs, stop_diverged = configs[0]["trainer"]["max_epochs"], configs[0]["stop_diverged"]
+    unfinished = {
+        run: config
+        for config, run in zip(configs, runs, strict=True)
+        if not is_finished(read_records(run), max_epochs, stop_diverged)
+    }
+    prepared = Images.load(images)
+    for epoch, members in from_common_epochs(list(unfinished)):
+        chosen = [unfinished[run] for run in members]
+        if packing.reason_not(chosen[0]) is None:
+            train_pack(chosen, members, prepared, epoch)
+        else:
+            for config, run in zip(chosen, members, strict=True):
+                train_pack([config], [run], prepared, epoch)
 
-    epoch = max(len(records) - 1, 0)
-    model = build_model(config)
-    if records:
-        model.load_state_dict(read_state(run, epoch))
-    schedule = build(config["schedule"]) if "_target_" in config["schedule"] else None
-    module = Classifier(
-        model=model,
-        images=Images.load(images),
-        optimizer=build(config["optim"]),
-        schedule=schedule,
-        batch_size=config["batch_size"],
-        seed=config["seed"],
-        max_epochs=max_epochs,
-        augmentation=build(config["augmentation"]),
-        first_epoch=epoch,
-    )
-    if records:
-        module.load_training_state(load(paths.optimizer(run, epoch)))
-    recorder = RecordEpoch(run, nodes.released(node), stop_diverged)
-    trainer = build({**config["trainer"], "max_epochs": max_epochs - epoch, "callbacks": [recorder]})
-    trainer.fit(module)
-    return recorder.records[-1]
+
+def from_common_epochs(runs: Sequence[Path]) -> list[tuple[int, list[Path]]]:
+    """Which runs can go on together, and from which complete epoch: of each its last, or the one before."""
+    groups = []
+    left = list(runs)
+    while left:
+        last = {run: max(len(read_records(run)) - 1, 0) for run in left}
+        epoch = min(last.values())
+        members = [run for run in left if last[run] == epoch or paths.optimizer(run, epoch).exists()]
+        groups.append((epoch, members))
+        left = [run for run in left if run not in members]
+    return groups
+
+
+def train_pack(configs: Sequence[Mapping[str, Any]], runs: Sequence[Path], images: Images, epoch: int) -> None:
+    """Train from `epoch` to the end. All of the nodes together if the engine can, a single one through PyTorch else."""
+    config = configs[0]
+    models = [build_model(config) for config in configs]
+    pack: Pack
+    if packing.reason_not(config) is None:
+        pack = LanesPack(configs, models, images, epoch)
+    else:
+        pack = TorchPack(config, models[0], images, epoch)
+    if epoch:
+        states = [read_state(run, epoch) for run in runs]
+        pack.load(states, [load(paths.optimizer(run, epoch)) for run in runs])
+    params = [nodes.released(nodes.values(config)) for config in configs]
+    recorder = RecordEpoch(runs, params, config["stop_diverged"])
+    left = config["trainer"]["max_epochs"] - epoch
+    build({**config["trainer"], "max_epochs": left, "callbacks": [recorder]}).fit(pack)
 
 
 def quiet() -> None:
     """No banners and tips for each of thousands of models."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")

@@ -16,6 +16,7 @@ from zoo.data.images import prepare as prepare_images
 from zoo.errors import ZooError
 from zoo.grid import Point
 from zoo.init import initialise
+from zoo.record import read_records
 
 
 def run_node(config: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +30,8 @@ def run_node(config: dict[str, Any]) -> dict[str, Any]:
         prepare([point], point.overrides)
     from zoo.run import train  # PyTorch Lightning takes seconds to import, and launchers have no use for it
 
-    return train(config, point.run, paths.images(point.sweep))
+    train([config], [point.run], paths.images(point.sweep))
+    return read_records(point.run)[-1]
 
 
 def prepare(points: Iterable[Point], command: Sequence[str]) -> list[Point]:

@@ -109,11 +109,13 @@ def write(path: Path, table: pd.DataFrame) -> None:
     files.write(path, lambda file: table.to_csv(file, index=False))
 
 
-def read(path: Path) -> pd.DataFrame:
-    """Read what `write` wrote: floats to the last bit, and `none` is a text."""
+def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read what `write` wrote. Only empty cells are NaN: a name such as None is a text."""
     try:
-        return pd.read_csv(path, float_precision="round_trip", keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        table[columns]  # a KeyError if any is missing
     except FileNotFoundError:
         raise ZooError(f"{path} is missing: get the zoo anew, or make it by `python analyze.py`") from None
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         raise ZooError(f"{path} is damaged ({error}): get the zoo anew, or make it by `python analyze.py`") from error
+    return table

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,24 +38,32 @@ class Outcome:
 def work(points: Sequence[Point]) -> list[Outcome]:
     """Train the points' runs, one after the other. Whatever one raises is its own failure."""
     with alone:
-        return [attempt(point) for point in points]
+        return attempt(points)
 
 
-def attempt(point: Point) -> Outcome:
-    run = point.run
+def attempt(points: Sequence[Point]) -> list[Outcome]:
+    runs = [point.run for point in points]
     try:
-        with files.locked(paths.lock(run), wait=True), output_to(paths.log(run)):
-            files.remove_leftovers(run)
-            paths.error(run).unlink(missing_ok=True)
-            write_hydra_record(point)
+        with ExitStack() as held:
+            for run in sorted(runs):  # in the same order everywhere, or two processes could wait for each other
+                held.enter_context(files.locked(paths.lock(run), wait=True))
+            held.enter_context(output_to(paths.log(runs[0])))
+            for point in points:
+                files.remove_leftovers(point.run)
+                paths.error(point.run).unlink(missing_ok=True)
+                write_hydra_record(point)
             from zoo.run import train  # takes seconds, and launchers import this module too
 
-            train(point.config, run, paths.images(point.sweep))
+            train([point.config for point in points], runs, paths.images(points[0].sweep))
     except BaseException as error:  # SystemExit and the like too: a run must not end its worker
+        storage = isinstance(error, OSError) and error.errno in STORAGE
+        if len(points) > 1 and not storage:  # only one of them may be to blame
+            return [outcome for point in points for outcome in attempt([point])]
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-        write_error(run, traceback.format_exc())
-        return Outcome(run, summary, storage=isinstance(error, OSError) and error.errno in STORAGE)
-    return Outcome(run)
+        for run in runs:
+            write_error(run, traceback.format_exc())
+        return [Outcome(run, summary, storage) for run in runs]
+    return [Outcome(run) for run in runs]
 
 
 def write_hydra_record(point: Point) -> None:

@@ -20,6 +20,8 @@ class ZooLauncherConf:
     _target_: str = "hydra_plugins.zoo_launcher.launcher.ZooLauncher"
     # worker processes; null: as many as there are cores this process may use
     n_jobs: int | None = None
+    # models trained in lockstep by one process; null: as many as the processor has lanes for, if there are enough
+    pack_size: int | None = None
 
 
 @dataclass
@@ -45,13 +47,15 @@ class PointLauncher(Launcher):
         self.config = config
         self.hydra_context = hydra_context
 
-    def start_workers(self, tasks: int) -> "Workers":
+    pack_size: int | None = None
+
+    def start_workers(self, runs: int) -> "Workers":
         raise NotImplementedError
 
     def launch_points(self, points: Sequence["Point"]) -> None:
         from zoo.launch import launch
 
-        launch(points, self.start_workers)
+        launch(points, self.start_workers, self.pack_size)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Hydra's own way to call a launcher: any sweeper's, so that a search can drive it too."""
@@ -75,15 +79,16 @@ class PointLauncher(Launcher):
 class ZooLauncher(PointLauncher):
     """Worker processes on this machine."""
 
-    def __init__(self, n_jobs: int | None):
+    def __init__(self, n_jobs: int | None, pack_size: int | None):
         self.n_jobs = n_jobs
+        self.pack_size = pack_size
 
-    def start_workers(self, tasks: int) -> "Workers":
+    def start_workers(self, runs: int) -> "Workers":
         from joblib import cpu_count
 
         from zoo.local import LocalWorkers
 
-        return LocalWorkers(min(tasks, self.n_jobs or cpu_count()))
+        return LocalWorkers(min(runs, self.n_jobs or cpu_count()))
 
 
 class DaskLauncher(PointLauncher):

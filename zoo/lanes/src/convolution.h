@@ -19,6 +19,9 @@ namespace lanes {
 // With few registers, blends of window positions spill; the dense weight gradient is the better one there.
 constexpr bool kSparsePoolGradient = LANES == 16;
 
+// What the weights and rows of a chunk of channels may take of the first cache.
+constexpr int kCacheBytes = 36 * 1024;
+
 struct ConvShape {
   int ci, ih, iw, co, kh, kw;
   int oh() const { return ih - kh + 1; }
@@ -88,9 +91,8 @@ class ConvForward {
   explicit ConvForward(const ConvShape& s, bool pooled)
       : s_(s), pooled_(pooled), blocks_(blocks_of(s.co, block_size(s.co, pooled))),
         packed_(static_cast<size_t>(s.co) * s.ci * s.taps()), partial_(kMaxOut * 2 * s.iw) {
-    // A chunk's weights and rows should stay in the first cache (about half of 48 KB) while a row of output is made.
     const int per_channel = s.taps() * blocks_[0].second + (s.kh + 1) * s.iw;
-    chunk_ = std::clamp(28 * 1024 / (per_channel * static_cast<int>(sizeof(Vec))), 1, s.ci);
+    chunk_ = std::clamp(kCacheBytes / (per_channel * static_cast<int>(sizeof(Vec))), 1, s.ci);
     chunk_ = (s.ci + (s.ci + chunk_ - 1) / chunk_ - 1) / ((s.ci + chunk_ - 1) / chunk_);
   }
 
@@ -188,13 +190,25 @@ class ConvForward {
     block<KW, OB, 2, XB>(x + 2 * row * s_.iw + column, packed_.data() + first * s_.ci * s_.taps(),
                      bias ? bias + first : nullptr, from, to, partial_.data() + 2 * column * kMaxOut, acc);
     if (to < s_.ci) return;
+    // A sum tells at little cost that there is no NaN, so that a comparison a pair will do (it may be wrong the other way).
+    Vec sum = zero();
+    UNROLL for (int c = 0; c < OB; c++) UNROLL for (int j = 0; j < XB; j++) sum += acc[c][0][j] + acc[c][1][j];
+    Vec* to_y = y + (first * s_.ph() + row) * s_.pw() + column / 2;
+    Argmax* to_argmax = argmax ? argmax + (to_y - y) : nullptr;
+    if (bits(is_nan(sum))) pool(acc, [](Vec b, Vec a) { return replaces(b, a); }, to_y, to_argmax);
+    else pool(acc, [](Vec b, Vec a) { return less(a, b); }, to_y, to_argmax);
+  }
+
+  // Pools each 2x2 window of the block; greater(b, a) decides whether b replaces a.
+  template <int OB, int XB, class Greater>
+  INLINE void pool(const Vec (&acc)[OB][2][XB], Greater&& greater, Vec* y, Argmax* argmax) const {
     UNROLL for (int c = 0; c < OB; c++)
       UNROLL for (int j = 0; j < XB; j += 2) {
-        const int at = ((first + c) * s_.ph() + row) * s_.pw() + (column + j) / 2;
+        const int at = c * s_.ph() * s_.pw() + j / 2;
         const Vec a = acc[c][0][j], b = acc[c][0][j + 1], d = acc[c][1][j], e = acc[c][1][j + 1];
-        const Mask right_above = replaces(b, a), right_below = replaces(e, d);
+        const Mask right_above = greater(b, a), right_below = greater(e, d);
         const Vec above = select(right_above, b, a), below = select(right_below, e, d);
-        const Mask bottom = replaces(below, above);
+        const Mask bottom = greater(below, above);
         y[at] = select(bottom, below, above);
         if (argmax) argmax[at] = {stored(bottom), stored(choose(bottom, right_below, right_above))};
       }
@@ -343,9 +357,9 @@ class ConvInputGradient {
  public:
   explicit ConvInputGradient(const ConvShape& s)
       : s_(s), tap_blocks_(blocks_of(s.kw, kMaxTaps)), packed_(static_cast<size_t>(s.co) * s.ci * s.taps()) {
-    in_blocks_ = blocks_of(s.ci, max_in(tap_blocks_[0].second));
+    in_blocks_ = blocks_of(s.ci, max_in(tap_blocks_[0].second, s.ow()));
     const int per_channel = s.taps() * in_blocks_[0].second + s.kh * s.ow();
-    chunk_ = std::clamp(28 * 1024 / (per_channel * static_cast<int>(sizeof(Vec))), 1, s.co);
+    chunk_ = std::clamp(kCacheBytes / (per_channel * static_cast<int>(sizeof(Vec))), 1, s.co);
   }
 
   void pack(const Vec* weight) {  // to [block, out, ky, kx, in within the block]
@@ -356,7 +370,7 @@ class ConvInputGradient {
           for (int c = 0; c < size; c++) *to++ = weight[(o * s_.ci + start + c) * s_.taps() + k];
   }
 
-  // g is dense, [co, gh, gw]; rows and columns of output beyond it have no gradient.
+  // g is dense, [co, gh, gwidth]; rows and columns of output beyond it have no gradient.
   void run(const Vec* g, int gh, int gwidth, Vec* gx) const {
     std::fill(gx, gx + s_.ci * s_.ih * s_.iw, zero());
     for (auto [start, ib] : in_blocks_)
@@ -374,25 +388,29 @@ class ConvInputGradient {
 
  private:
   static constexpr int kMaxTaps = 5;
-  static constexpr int max_in(int taps) { return (taps > 3 ? 2 : 4) / (kRegisters == 32 ? 1 : 2); }
+  // Blocks are such that the sums, a row's gradient and a weight fit in the registers.
+  static constexpr int max_in(int taps) { return kRegisters != 32 || taps > 3 ? 1 : 3; }
+  static constexpr int max_in(int taps, int width) { return width >= 6 ? std::min(max_in(taps), 2) : max_in(taps); }
+  static constexpr int max_columns(int taps, int in) {
+    if (kRegisters != 32) return taps > 3 ? 4 : 6;
+    return taps > 3 ? 8 : in == 3 ? 4 : 6;
+  }
 
   template <int IB, int DB>
   void rows(const Vec* g, int gh, int gwidth, const Vec* w, int outs, Vec* gx) const {
-    constexpr int GB = DB > 3 && kRegisters == 32 ? 8 : 4;
+    constexpr int GB = max_columns(DB, IB);
     const int rows = std::min(s_.ih, gh + s_.kh - 1), plane = gh * gwidth, stride = s_.ih * s_.iw;
+    const int blocks = (gwidth + GB - 1) / GB;
     for (int y = 0; y < rows; y++) {
       const int dy_from = std::max(0, y - gh + 1), dy_to = std::min(s_.kh, y + 1);
-      int j = 0;
-      auto block = [&](auto columns) {
-        input_gradient_block<IB, columns, DB>(g + y * gwidth + j, plane, gwidth, w, s_, outs, dy_from, dy_to,
-                                              gx + y * s_.iw + j, stride);
-        j += columns;
-      };
-      while (j + GB <= gwidth) block(std::integral_constant<int, GB>{});
-      if constexpr (GB == 8) {
-        if (j + 4 <= gwidth) block(std::integral_constant<int, 4>{});
+      for (int b = 0, j = 0; b < blocks; b++) {
+        const int size = gwidth / blocks + (b < gwidth % blocks ? 1 : 0);
+        with_constant<GB>(size, [&](auto columns) {
+          input_gradient_block<IB, columns, DB>(g + y * gwidth + j, plane, gwidth, w, s_, outs, dy_from, dy_to,
+                                                gx + y * s_.iw + j, stride);
+        });
+        j += size;
       }
-      if (j < gwidth) with_constant<3>(gwidth - j, block);
     }
   }
 
