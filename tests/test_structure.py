@@ -5,9 +5,10 @@ from pathlib import Path
 
 ORDER = [
     *("errors", "paths", "files", "random"),
-    *("data", "models", "init", "augment", "lanes", "node", "build", "record"),
-    *("module", "checkpoint", "run", "grid", "sweep", "progress", "worker", "launch", "local", "dask", "status"),
-    *("dataset", "figures", "card", "collate"),
+    *("data", "models", "init", "augment", "lanes", "node", "build", "record", "grid"),
+    *("module", "packing", "pack", "checkpoint", "run", "sweep", "progress", "status"),
+    *("worker", "launch", "local", "dask"),
+    *("architecture", "standalone", "weights", "folders", "tables", "dataset", "figures", "card", "collate"),
 ]
 PACKAGE = Path(__file__).parent.parent / "zoo"
 

@@ -60,7 +60,7 @@ def remove_leftovers(folder: Path) -> None:
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ZooError(f"{path} is damaged: not JSON ({error})") from error
 
 

@@ -34,13 +34,14 @@ def read_records(run: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+    for number, line in enumerate(path.read_bytes().splitlines()):
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ZooError(f"{path}, line {number + 1} is damaged: not JSON ({error})") from error
-        if record["training_iteration"] != number:
-            raise ZooError(f"{path}, line {number + 1} is of epoch {record['training_iteration']}, not {number}")
+            epoch = record["training_iteration"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ZooError(f"{path}, line {number + 1} is damaged: no record of an epoch ({error!r})") from error
+        if epoch != number:
+            raise ZooError(f"{path}, line {number + 1} is of epoch {epoch}, not {number}")
         records.append(record)
     return records
 

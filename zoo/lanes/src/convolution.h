@@ -287,7 +287,7 @@ class ConvWeightGradient {
  public:
   explicit ConvWeightGradient(const ConvShape& s) : s_(s), tap_blocks_(blocks_of(s.kw, kMaxTaps)) {
     const int taps = tap_blocks_[0].second;
-    const int most = kRegisters == 32 ? (taps >= 4 ? 3 : 4) : 2;
+    const int most = kRegisters == 32 ? (taps >= 4 ? 3 : 4) : (taps >= 4 ? 2 : 3);
     out_blocks_ = blocks_of(s.co, most);
   }
 

@@ -119,8 +119,17 @@ INLINE Wide multiply_low_words(Wide a, Wide b) { return (a & 0xffffffffu) * (b &
 #endif
 #endif
 
-INLINE Vec minimum(Vec a, Vec b) { return select(less(b, a), b, a); }  // a where either is NaN
-INLINE Vec maximum(Vec a, Vec b) { return select(less(a, b), b, a); }  // a where either is NaN
+// Both give a where either is NaN; so do x86's instructions, which return the second operand then.
+#if LANES == 16
+INLINE Vec minimum(Vec a, Vec b) { return _mm512_min_ps(b, a); }
+INLINE Vec maximum(Vec a, Vec b) { return _mm512_max_ps(b, a); }
+#elif LANES == 8
+INLINE Vec minimum(Vec a, Vec b) { return _mm256_min_ps(b, a); }
+INLINE Vec maximum(Vec a, Vec b) { return _mm256_max_ps(b, a); }
+#else
+INLINE Vec minimum(Vec a, Vec b) { return select(less(b, a), b, a); }
+INLINE Vec maximum(Vec a, Vec b) { return select(less(a, b), b, a); }
+#endif
 INLINE Vec absolute(Vec a) { return (Vec)((Int)a & 0x7fffffff); }
 
 // PyTorch's rule in max pooling and argmax-like scans: b replaces a when it is greater, or NaN.
