@@ -5,8 +5,8 @@ BIN := .venv/bin
 .PHONY: demo test test-all lint clean
 
 demo: .venv/installed
-	$(BIN)/python train.py -m zoo.name=demo trainer.max_epochs=5 optim.lr=1e-3,1e-4 'seed=range(0,50)'
-	$(BIN)/python analyze.py sweep=sweeps/demo
+	$(BIN)/python train.py -m optim.lr=1e-3,1e-4 'seed=range(0,50)'
+	$(BIN)/python analyze.py
 
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"

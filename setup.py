@@ -1,4 +1,4 @@
-"""Builds the CPU engine's kernels: one shared library per instruction set from the same source, chosen among at run time.
+"""Builds the CPU engine's kernels: from one source a shared library per instruction set, to choose from at run time.
 
 They are plain C libraries, no Python modules. Where there is no compiler, or it fails, the installation goes on without
 them: `zoo.lanes.available()` is then false and training runs on PyTorch. Everything else is in pyproject.toml.

@@ -1,6 +1,6 @@
 """The CPU engine beside what else one would do, on one core: optimizer steps of single models per second.
 
-    python benchmarks/engine.py [--seconds 2] [--network cnn-s cnn-l] [--activation tanh] [--optimizer adam] [--dropout 0]
+    python benchmarks/engine.py [--seconds S] [--network cnn-s cnn-l] [--activation A] [--optimizer O] [--dropout P]
 
 Measured in turns, several rounds of each, on random images in memory, batches of 10, one thread:
 
@@ -9,9 +9,9 @@ Measured in turns, several rounds of each, on random images in memory, batches o
     vmap        a population stacked by torch.func: functional_call, grad and vmap, and a hand-written Adam (Adam only)
     engine      a population in SIMD lanes (zoo.lanes); 16, or --models
 
-The table gives the best round of each, its ratio to the plain loop, and the share of the core's multiply-add peak (measured
-here, in registers) that the step's multiply-adds make up as PyTorch computes them, without the images' own gradient. The
-engine leaves out those that max pooling multiplies by zero, so that its share is not bound by 100 %.
+The table gives the best round of each, its ratio to the plain loop, and the share of the core's multiply-add peak
+(measured here, in registers) that the step's multiply-adds make up as PyTorch computes them, without the images' own
+gradient. The engine leaves out many that max pooling would multiply by zero, so that its share is not bound by 100 %.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def optimizer_of(model: nn.Module, name: str) -> torch.optim.Optimizer:
 
 
 def step_flops(network: str, activation: str) -> int:
-    """Floating-point operations of one step: forward, weight gradients, and input gradients of all but the first layer."""
+    """Floating-point operations of a step: forward, weight gradients, input gradients of all but the first layer."""
     x, total = torch.zeros(1, *SHAPES[network]), 0
     for k, layer in enumerate(layers(network, activation, 0.0)):
         x = layer(x)
@@ -87,8 +87,7 @@ def step_flops(network: str, activation: str) -> int:
     return total * BATCH
 
 
-# Each contender is prepared by a function that returns one to call: it trains for about that many seconds and returns the
-# model-steps a second.
+# A contender trains for about that many seconds and returns the model-steps a second.
 Contender = Callable[[float], float]
 
 

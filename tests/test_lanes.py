@@ -1,4 +1,4 @@
-"""The CPU engine against PyTorch: every layer, optimizer and instruction set, and the independence of a model from its pack."""
+"""The CPU engine against PyTorch: layers, optimizers, instruction sets, and a model's independence of its pack."""
 
 from functools import cache
 from math import prod
@@ -20,13 +20,22 @@ FUNCTIONS = {"exp": 0, "log": 1, "tanh": 2, "sigmoid": 3, "erf": 4}
 ACTIVATIONS = [nn.Tanh, nn.ReLU, nn.Sigmoid, nn.GELU, nn.LeakyReLU, nn.SiLU]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads on tiny networks only wait for each other, for seconds on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(params=VARIANTS, autouse=True)
 def variant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("ZOO_LANES", request.param)
     return request.param
 
 
-# ------------------------------------------------------------------------------------------------- models and references
+# ------------------------------------------------------------------------------------------------ models and references
 
 
 def cnn_s(channels: int = 1, act: type[nn.Module] = nn.Tanh, rate: float | None = None) -> nn.Sequential:
@@ -109,7 +118,7 @@ def assert_gradients(models: list[nn.Sequential], shape: tuple[int, int, int], x
         np.testing.assert_allclose(loss, expected.item(), rtol=1e-5)
 
 
-# --------------------------------------------------------------------------------------------------- elementary functions
+# ------------------------------------------------------------------------------------------------- elementary functions
 
 
 def call(variant: str, name: str, x: np.ndarray) -> np.ndarray:
@@ -215,7 +224,7 @@ def test_gradients_of_odd_networks(name):
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_max_pool_sends_the_gradient_to_the_first_maximum(fused):
-    """Ties: the convolution's output is one pixel of each patch, 0 or 1; its other taps show where the gradient went."""
+    """Ties: the convolution gives one pixel of each patch, 0 or 1; its other taps show where the gradient went."""
     model = nn.Sequential(
         nn.Conv2d(1, 2, 3),
         nn.MaxPool2d(2) if fused else nn.MaxPool2d((2, 3)),

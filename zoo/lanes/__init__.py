@@ -1,7 +1,8 @@
 """The CPU engine: populations of small networks trained in SIMD lanes, by C++ kernels.
 
-`available()` and `reason()` tell whether it can be used on this machine, `supported()` whether for a given stack of layers;
-where not, train with PyTorch. The environment variable ZOO_LANES (avx512, avx2, portable, off) forces a variant.
+`available()` and `reason()` tell whether it can be used on this machine, `supported()` whether for a given stack of
+layers; where not, train with PyTorch. The environment variable ZOO_LANES forces a variant (avx512, avx2, portable) or
+switches the engine off (off).
 """
 
 from zoo.lanes.dropout import dropout_mask

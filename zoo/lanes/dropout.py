@@ -23,8 +23,8 @@ def philox(counter: np.ndarray, key: int, rounds: int = 10) -> np.ndarray:
 def dropout_mask(key: int, step: int, layer: int, batch: int, shape: tuple[int, ...], rate: float) -> np.ndarray:
     """The factors, 0 or 1 / (1 - rate), that training multiplies a dropout layer's input with: float32 [batch, *shape].
 
-    `key` is the model's, `step` counts the optimizer steps before this one, `layer` is the number of the dropout layer in
-    the network, from 0. An element has 16 random bits; it is dropped when they are below rate * 65536 (rounded).
+    `key` is the model's, `step` counts the optimizer steps before this one, `layer` is the number of the dropout layer
+    in the network, from 0. An element has 16 random bits; it is dropped when they are below rate * 65536 (rounded).
     """
     size = prod(shape)
     blocks = -(-size // 8)

@@ -1,7 +1,7 @@
 """Trains and evaluates a population of small networks on one core, one model per lane of the vector registers.
 
-A model's result depends on its own weights, data order, dropout key and hyperparameters alone: alone, or among any others,
-in any order, it is the same bit for bit on the same machine and instruction set.
+A model's result depends on its own weights, data order, dropout key and hyperparameters and nothing else: alone, or
+among any others, in any order, it is the same bit for bit on the same machine and instruction set.
 """
 
 import ctypes
@@ -30,8 +30,8 @@ STATE = {
 class Evaluation(NamedTuple):
     """What `Engine.evaluate` finds for each model.
 
-    near_ties are the images whose two largest logits are nearly equal, so that rounding may have decided: their positions,
-    ascending, at most `most_near_ties` a model; near_tie_count tells how many there are in all.
+    near_ties are the images whose two largest logits are nearly equal, so that rounding may have decided: their
+    positions, ascending, at most `most_near_ties` a model; near_tie_count tells how many there are in all.
     """
 
     loss: np.ndarray
@@ -47,8 +47,8 @@ def _pointer(array: np.ndarray, kind: type) -> ctypes._Pointer:
 class Engine:
     """`models` networks of the given layers on images [c, h, w], and their optimizer.
 
-    lr, weight_decay and momentum are a number, or one a model. dropout is a rate for all, one a model, one per model and
-    dropout layer, or None for the layers' own. All parameters are zero until they are set.
+    lr, weight_decay and momentum are a number, or one a model. dropout is a rate for all, one a model, one per model
+    and dropout layer, or None for the layers' own. All parameters are zero until they are set.
 
     Raises `zoo.lanes.Unsupported` if there are no kernels for the stack, RuntimeError if there is no engine at all.
     """
@@ -134,8 +134,10 @@ class Engine:
 
     @property
     def optimizer_state(self) -> dict[str, np.ndarray | int]:
-        """`step` and the optimizer's averages [models, parameters] under PyTorch's names: with the parameters, all that is
-        needed to go on bit for bit."""
+        """`step` and the optimizer's averages [models, parameters] under PyTorch's names.
+
+        With the parameters, all that is needed to go on bit for bit.
+        """
         return {"step": self.step, **{name: self._get(which) for name, which in STATE[self.optimizer].items()}}
 
     @optimizer_state.setter
@@ -154,9 +156,9 @@ class Engine:
     def train_epoch(
         self, images: Array, labels: Array, orders: Array, batch_size: int, dropout_keys: Array | None = None
     ) -> np.ndarray:
-        """Trains every model once through `orders` (int [models, steps x batch]: each model's own sequence of positions in
-        images); a last incomplete batch is used. Returns the mean training loss [models].
+        """Trains every model once through its own `orders` and returns the mean training loss [models].
 
+        orders (int [models, any number]) are positions in images; a last incomplete batch is used.
         images (float32 [n, c, h, w]) and labels (int64 [n]) may be memory-mapped: they are read in place.
         dropout_keys (uint64 [models]) select the dropout masks; without them there is no dropout.
         """
@@ -181,8 +183,10 @@ class Engine:
     def gradients(
         self, images: Array, labels: Array, indices: Array, dropout_keys: Array | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The gradients [models, parameters] of the mean loss over one batch (indices [models, batch]), without weight
-        decay, and that loss [models]. Dropout as in the next training step if there are keys. Nothing changes."""
+        """The gradients [models, parameters] of the mean loss over one batch (indices [models, batch]), and that loss.
+
+        Without weight decay; with dropout, as in the next training step, if there are keys. Nothing changes.
+        """
         images, labels = self._data(images, labels)
         indices = self._indices("indices", indices, len(images))
         keys = self._keys(dropout_keys)
