@@ -507,9 +507,9 @@ def test_an_unwritable_cache_is_one_clear_error(tmp_path):
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
-    def fail(value, path):
-        Path(path).write_bytes(b"half")
-        raise RuntimeError("no space left")
+    def fail(value, file):
+        file.write(b"half")
+        raise OSError("no space left")
 
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(DataError, match="cannot write .*own-.*no space left"):

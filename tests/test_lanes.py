@@ -249,31 +249,38 @@ def test_relu_at_zero_passes_no_gradient():
     assert not gradients[0, : model[0].weight.numel() + 3].any()
 
 
-def test_nan_spreads_as_in_pytorch():
-    """A NaN pixel reaches everything; a NaN logit leaves alone what a ReLU has switched off."""
+@pytest.mark.parametrize("pool", [(2, 2), (3, 2)], ids=["fused", "not fused"])
+def test_nan_spreads_as_in_pytorch(pool):
+    """A NaN pixel wins its windows and reaches everything; a NaN logit leaves alone what a ReLU has switched off."""
     shape = (1, 8, 8)
-    model = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(4, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)
+    features = 4 if pool == (2, 2) else 2
+    [model] = seeded(
+        lambda: nn.Sequential(
+            *(nn.Conv2d(1, 4, 3), nn.MaxPool2d(pool), nn.ReLU(), nn.Conv2d(4, 2, (2, 2)), nn.ReLU(), nn.Flatten()),
+            nn.Linear(2 * features, 3),
+        ),
+        1,
     )
+    x, y = data(shape, classes=3)
     with torch.no_grad():
         model[0].bias[1] = -1e3
-    broken = nn.Sequential(*seeded(lambda: model, 1)[0])
-    x, y = data(shape, classes=3)
-    pixel = x.clone()
-    pixel[3, 0, 4, 4] = torch.nan
 
     def compare(images: Tensor) -> np.ndarray:
-        gradient, loss = pack([broken], shape).gradients(images, y, np.arange(6)[None])
-        expected = F.cross_entropy(broken(images[:6]), y[:6])
-        reference = torch.cat([g.flatten() for g in torch.autograd.grad(expected, list(broken.parameters()))]).numpy()
+        gradient, loss = pack([model], shape).gradients(images, y, np.arange(6)[None])
+        expected = F.cross_entropy(model(images[:6]), y[:6])
+        reference = torch.cat([g.flatten() for g in torch.autograd.grad(expected, list(model.parameters()))]).numpy()
         np.testing.assert_array_equal(np.isnan(gradient[0]), np.isnan(reference))
         assert np.isnan(loss[0]) == np.isnan(expected.item())
         return np.isnan(reference)
 
-    assert compare(pixel).any()
+    assert not compare(x).any()
+    for row, column in [(0, 0), (0, 7), (7, 0), (7, 7), (4, 4)]:  # a corner's NaN is at one position of its window
+        broken = x.clone()
+        broken[3, 0, row, column] = torch.nan
+        assert compare(broken).any()
     with torch.no_grad():
-        broken[-1].weight[0, 0] = torch.nan
-    assert 0 < compare(x).sum() < len(flat(broken))
+        model[-1].weight[0, 0] = torch.nan
+    assert 0 < compare(x).sum() < len(flat(model))
 
 
 # ----------------------------------------------------------------------------------------------------------- training
