@@ -20,6 +20,7 @@ FLAGS = [
     "-ffp-contract=fast",
     "-fvisibility=hidden",
 ]
+FLAGS += ["-w"]  # GCC warns of its own headers, and of unrolling the loops that have one turn in some instances
 VARIANTS = {"portable": ["-DLANES=4"]}
 if platform.machine().lower() in ("x86_64", "amd64"):
     VARIANTS["avx2"] = ["-DLANES=8", "-mavx2", "-mfma"]

@@ -68,30 +68,46 @@ def assert_same_sweep(cwd: Path, undisturbed: Path) -> None:
 
 
 def test_faults_hurt_only_their_own_run(tmp_path: Path) -> None:
-    faults = "none,raise,exit,kill,segfault"
-    done = train(tmp_path, "-m", "model=fragile", f"model.fault={faults}", "seed=1,2")
-    assert done.returncode == 1
-    runs = {run: run.read_text() if run.exists() else "" for run in (tmp_path / "sweeps/tiny").glob("*/error.txt")}
-    assert len(runs) == 8 and "8 of 10 runs failed" in done.stderr
-    finished = [run for run in (tmp_path / "sweeps/tiny").glob("*/") if len(read_records(run)) == 2]
-    assert len(finished) == 2 and not any(paths.error(run).exists() for run in finished)
-    text = "\n".join(runs.values())
-    assert text.count("ArithmeticError: no such luck") == 2 and text.count("about to fail") == 2
-    assert text.count("SystemExit: giving up") == 2
-    assert text.count("The worker process died, twice") == 4
-    assert text.count("SIGKILL") >= 2 and text.count("Fatal Python error: Segmentation fault") == 2
-    # every error is in the table, with the file that holds it
-    for path in runs:
-        assert str(path.relative_to(tmp_path)) in done.stderr
-    # what has failed is tried again, what is finished isn't
-    before = {run: paths.result(run).stat().st_mtime_ns for run in finished}
-    again = train(tmp_path, "-m", "model=fragile", f"model.fault={faults}", "seed=1,2")
-    assert again.returncode == 1 and "8 of 10 runs failed" in again.stderr
-    assert before == {run: paths.result(run).stat().st_mtime_ns for run in finished}
+    done = train(tmp_path, "-m", "model=fragile", "model.faults={1:raise,2:exit,3:kill}", "seed=range(0,8)")
+    assert done.returncode == 1 and "3 of 8 runs failed" in done.stderr
+    errors = {path.parent.name: path.read_text() for path in (tmp_path / "sweeps/tiny").glob("*/error.txt")}
+    by_seed = {seed: text for seed in range(8) for name, text in errors.items() if f"seed{seed}_" in name}
+    assert by_seed.keys() == {1, 2, 3}
+    assert "ArithmeticError: no such luck" in by_seed[1] and "log:\nabout to fail" in by_seed[1]
+    assert "SystemExit: giving up" in by_seed[2]
+    assert "The worker process died, twice" in by_seed[3] and "SIGKILL" in by_seed[3]
+    finished = [run.name for run in (tmp_path / "sweeps/tiny").glob("*/") if len(read_records(run)) == 2]
+    assert len(finished) == 5 and not set(finished) & errors.keys()
+    for name in errors:  # every failure is in the table, with the file that tells more
+        assert f"sweeps/tiny/{name}/error.txt" in done.stderr
 
 
-@pytest.mark.parametrize("victim", ["worker", "launcher", "group"])
-@pytest.mark.parametrize("moment", [0, 5, 13])
+@pytest.mark.slow
+def test_a_segmentation_fault_leaves_its_stack(tmp_path: Path) -> None:
+    done = train(tmp_path, "-m", "model=fragile", "model.faults={1:segfault}", "seed=0,1")
+    assert done.returncode == 1 and "1 of 2 runs failed" in done.stderr
+    [path] = (tmp_path / "sweeps/tiny").glob("*/error.txt")
+    assert "Fatal Python error: Segmentation fault" in path.read_text() and "fragile.py" in path.read_text()
+
+
+@pytest.mark.slow
+def test_what_has_failed_is_tried_again_and_what_is_finished_is_not(tmp_path: Path) -> None:
+    arguments = ["-m", "model=fragile", "model.faults={1:raise}", "seed=0,1"]
+    assert "1 of 2 runs failed" in train(tmp_path, *arguments).stderr
+    [finished] = [run for run in (tmp_path / "sweeps/tiny").glob("*/") if len(read_records(run)) == 2]
+    before = paths.result(finished).stat().st_mtime_ns
+    again = train(tmp_path, *arguments)
+    assert again.returncode == 1 and "1 of 2 runs failed" in again.stderr
+    assert before == paths.result(finished).stat().st_mtime_ns
+
+
+MOMENTS = [(victim, moment) for victim in ("worker", "launcher", "group") for moment in (0, 5, 13)]
+
+
+@pytest.mark.parametrize(
+    ("victim", "moment"),
+    [pytest.param(*case, marks=[pytest.mark.slow] * (case != ("launcher", 5))) for case in MOMENTS],
+)
 def test_sigkill_at_any_moment(tmp_path: Path, undisturbed: Path, victim: str, moment: int) -> None:
     process = start(tmp_path, *SWEEP)
     wait_for_epochs(process, tmp_path, moment)
@@ -111,7 +127,7 @@ def test_sigkill_at_any_moment(tmp_path: Path, undisturbed: Path, victim: str, m
     assert not list((tmp_path / "sweeps").rglob(".*.tmp"))
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interrupted_from_the_terminal(tmp_path: Path, undisturbed: Path, how: signal.Signals) -> None:
     process = start(tmp_path, *SWEEP)
     wait_for_epochs(process, tmp_path, 4)
@@ -137,6 +153,7 @@ def test_a_second_launcher_is_refused(tmp_path: Path) -> None:
     assert "is being trained by another process" in second.stderr and "Traceback" not in second.stderr
 
 
+@pytest.mark.slow
 def test_a_grown_grid_trains_what_is_new(tmp_path: Path, undisturbed: Path) -> None:
     assert train(tmp_path, *SWEEP[:1], "seed=1,3", SWEEP[2]).returncode == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweeps/tiny/*/checkpoint*/*")}

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -41,7 +42,7 @@ def values(config: Mapping[str, Any]) -> dict[str, Any]:
 def canonical(value: Any) -> Any:
     """Equal values in one form: 0 and 0.0 are the same number, whichever was typed."""
     if isinstance(value, Mapping):
-        return {key: canonical(value[key]) for key in sorted(value)}
+        return {key: canonical(item) for key, item in sorted(((str(k), v) for k, v in value.items()), key=itemgetter(0))}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     if isinstance(value, float) and value.is_integer():
@@ -71,8 +72,8 @@ def flat(node: Mapping[str, Any]) -> dict[str, Any]:
             if "name" in value:
                 out[key] = value["name"]
             out |= {f"{key}.{inner}": v for inner, v in flat(value).items() if inner != "name"}
-        elif not key.startswith("_"):
-            out[key] = value
+        elif not str(key).startswith("_"):
+            out[str(key)] = value
     return out
 
 

@@ -1,6 +1,7 @@
 // The C interface that Python loads. This file is the whole library: it is compiled once per instruction set.
 #include <chrono>
 #include <string>
+#include <utility>
 
 #include "engine.h"
 

@@ -7,9 +7,7 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "simd.h"
@@ -47,8 +45,11 @@ INLINE void with_constant(int n, F&& f) {
 }
 
 // Cuts [0, n) into the fewest blocks of at most `most`, as equal as possible.
-inline std::vector<std::pair<int, int>> blocks_of(int n, int most) {
-  std::vector<std::pair<int, int>> blocks;
+struct Block {
+  int start, size;
+};
+inline std::vector<Block> blocks_of(int n, int most) {
+  std::vector<Block> blocks;
   const int count = (n + most - 1) / most;
   for (int b = 0, start = 0; b < count; b++) {
     const int size = n / count + (b < n % count ? 1 : 0);
@@ -91,7 +92,7 @@ class ConvForward {
   explicit ConvForward(const ConvShape& s, bool pooled)
       : s_(s), pooled_(pooled), blocks_(blocks_of(s.co, block_size(s.co, pooled))),
         packed_(static_cast<size_t>(s.co) * s.ci * s.taps()), partial_(kMaxOut * 2 * s.iw) {
-    const int per_channel = s.taps() * blocks_[0].second + (s.kh + 1) * s.iw;
+    const int per_channel = s.taps() * blocks_[0].size + (s.kh + 1) * s.iw;
     chunk_ = std::clamp(kCacheBytes / (per_channel * static_cast<int>(sizeof(Vec))), 1, s.ci);
     chunk_ = (s.ci + (s.ci + chunk_ - 1) / chunk_ - 1) / ((s.ci + chunk_ - 1) / chunk_);
   }
@@ -99,22 +100,20 @@ class ConvForward {
   void pack(const Vec* weight) {
     Vec* to = packed_.data();
     const int in = s_.ci * s_.taps();
-    for (auto [start, size] : blocks_)
+    for (const Block& b : blocks_)
       for (int k = 0; k < in; k++)
-        for (int c = 0; c < size; c++) *to++ = weight[(start + c) * in + k];
+        for (int c = 0; c < b.size; c++) *to++ = weight[(b.start + c) * in + k];
   }
 
   // bias may be null. Pooled: y is the pooled output, and argmax (if not null) tells where each maximum was.
   template <class X>
   void run(const X* x, const Vec* bias, Vec* y, Argmax* argmax) {
     with_width([&](auto kw) {
-      for (auto [start, size] : blocks_) {
-        const int first = start;
-        with_constant<kMaxOut>(size, [&](auto ob) {
-          if (pooled_) pooled_block<kw, ob>(x, first, bias, y, argmax);
-          else plain_block<kw, ob>(x, first, bias, y);
+      for (const Block& b : blocks_)
+        with_constant<kMaxOut>(b.size, [&](auto ob) {
+          if (pooled_) pooled_block<kw, ob>(x, b.start, bias, y, argmax);
+          else plain_block<kw, ob>(x, b.start, bias, y);
         });
-      }
     });
   }
 
@@ -230,7 +229,7 @@ class ConvForward {
 
   ConvShape s_;
   bool pooled_;
-  std::vector<std::pair<int, int>> blocks_;  // of output channels
+  std::vector<Block> blocks_;  // of output channels
   int chunk_;                                // of input channels
   std::vector<Vec> packed_;                  // [block, in, ky, kx, out within the block]
   std::vector<Vec> partial_;                 // a row's sums over the chunks so far
@@ -286,7 +285,7 @@ INLINE void weight_gradient_row_pooled(const Vec* x, int iw, const Vec* g, const
 class ConvWeightGradient {
  public:
   explicit ConvWeightGradient(const ConvShape& s) : s_(s), tap_blocks_(blocks_of(s.kw, kMaxTaps)) {
-    const int taps = tap_blocks_[0].second;
+    const int taps = tap_blocks_[0].size;
     const int most = kRegisters == 32 ? (taps >= 4 ? 3 : 4) : (taps >= 4 ? 2 : 3);
     out_blocks_ = blocks_of(s.co, most);
   }
@@ -309,25 +308,24 @@ class ConvWeightGradient {
   }
 
  private:
-  static constexpr int kMaxTaps = 5;
+  static constexpr int kMaxTaps = 5, kMaxOut = 4;
 
+  // Calls f for every row of kernel taps (or the part of one that fits) of every block of output channels.
   template <class F>
   void each_row(F&& f, Vec* weight) const {
-    for (auto [dx, db] : tap_blocks_)
-      for (auto [first, ob] : out_blocks_) {
-        const int dx_ = dx, first_ = first;
-        with_constant<kMaxTaps>(db, [&](auto taps) {
-          with_constant<4>(ob, [&](auto out) {
+    for (const Block& t : tap_blocks_)
+      for (const Block& o : out_blocks_)
+        with_constant<kMaxTaps>(t.size, [&](auto taps) {
+          with_constant<kMaxOut>(o.size, [&](auto out) {
             for (int i = 0; i < s_.ci; i++)
               for (int dy = 0; dy < s_.kh; dy++)
-                f(out, taps, first_, i, dy, dx_, weight + ((first_ * s_.ci + i) * s_.kh + dy) * s_.kw + dx_);
+                f(out, taps, o.start, i, dy, t.start, weight + ((o.start * s_.ci + i) * s_.kh + dy) * s_.kw + t.start);
           });
         });
-      }
   }
 
   ConvShape s_;
-  std::vector<std::pair<int, int>> tap_blocks_, out_blocks_;
+  std::vector<Block> tap_blocks_, out_blocks_;
 };
 
 // --------------------------------------------------------------------------------------------------- input gradient
@@ -357,31 +355,31 @@ class ConvInputGradient {
  public:
   explicit ConvInputGradient(const ConvShape& s)
       : s_(s), tap_blocks_(blocks_of(s.kw, kMaxTaps)), packed_(static_cast<size_t>(s.co) * s.ci * s.taps()) {
-    in_blocks_ = blocks_of(s.ci, max_in(tap_blocks_[0].second, s.ow()));
-    const int per_channel = s.taps() * in_blocks_[0].second + s.kh * s.ow();
+    in_blocks_ = blocks_of(s.ci, max_in(tap_blocks_[0].size, s.ow()));
+    const int per_channel = s.taps() * in_blocks_[0].size + s.kh * s.ow();
     chunk_ = std::clamp(kCacheBytes / (per_channel * static_cast<int>(sizeof(Vec))), 1, s.co);
   }
 
   void pack(const Vec* weight) {  // to [block, out, ky, kx, in within the block]
     Vec* to = packed_.data();
-    for (auto [start, size] : in_blocks_)
+    for (const Block& b : in_blocks_)
       for (int o = 0; o < s_.co; o++)
         for (int k = 0; k < s_.taps(); k++)
-          for (int c = 0; c < size; c++) *to++ = weight[(o * s_.ci + start + c) * s_.taps() + k];
+          for (int c = 0; c < b.size; c++) *to++ = weight[(o * s_.ci + b.start + c) * s_.taps() + k];
   }
 
   // g is dense, [co, gh, gwidth]; rows and columns of output beyond it have no gradient.
   void run(const Vec* g, int gh, int gwidth, Vec* gx) const {
     std::fill(gx, gx + s_.ci * s_.ih * s_.iw, zero());
-    for (auto [start, ib] : in_blocks_)
+    for (const Block& b : in_blocks_)
       for (int out = 0; out < s_.co; out += chunk_)
-        for (auto [dx, db] : tap_blocks_) {
-          const Vec* w = packed_.data() + (start * s_.co + out * ib) * s_.taps() + dx * ib;
-          Vec* to = gx + start * s_.ih * s_.iw + dx;
+        for (const Block& t : tap_blocks_) {
+          const Vec* w = packed_.data() + (b.start * s_.co + out * b.size) * s_.taps() + t.start * b.size;
+          Vec* to = gx + b.start * s_.ih * s_.iw + t.start;
           const int outs = std::min(chunk_, s_.co - out);
           const Vec* from = g + out * gh * gwidth;
-          with_constant<kMaxTaps>(db, [&](auto taps) {
-            with_constant<max_in(taps)>(ib, [&](auto in) { rows<in, taps>(from, gh, gwidth, w, outs, to); });
+          with_constant<kMaxTaps>(t.size, [&](auto taps) {
+            with_constant<max_in(taps)>(b.size, [&](auto in) { rows<in, taps>(from, gh, gwidth, w, outs, to); });
           });
         }
   }
@@ -415,7 +413,7 @@ class ConvInputGradient {
   }
 
   ConvShape s_;
-  std::vector<std::pair<int, int>> tap_blocks_, in_blocks_;
+  std::vector<Block> tap_blocks_, in_blocks_;
   int chunk_;  // of output channels
   std::vector<Vec> packed_;
 };
