@@ -13,8 +13,7 @@ from zoo.build import build
 from zoo.grid import Point
 from zoo.models.cnn import CNN
 
-MOST_LANES = 16  # models in a pack: more would not be faster
-FEWEST_LANES = 8  # half as many take half the time, on every processor
+PACK_SIZE = 16  # models: the widest registers' lanes; more would not be faster
 
 # The optimizers that the engine knows, and the arguments that it can give them.
 OPTIMIZERS = {
@@ -73,8 +72,7 @@ def pack_key(config: Mapping[str, Any]) -> str:
 def pack(points: Sequence[Point], workers: int, pack_size: int | None = None) -> list[list[Point]]:
     """The points in packs that keep `workers` processes busy to the end; one by one what the engine can't train.
 
-    `pack_size`: models in a pack; by default as many as the processor has lanes for, and less where workers would
-    have nothing to do.
+    `pack_size`: models in a pack; by default up to PACK_SIZE, and less where workers would have nothing to do.
     """
     groups: dict[str, list[Point]] = {}
     for point in points:
@@ -83,11 +81,11 @@ def pack(points: Sequence[Point], workers: int, pack_size: int | None = None) ->
     singles: list[list[Point]] = []
     for group in groups.values():
         if reason_not(group[0].config) is None:
-            packs += chunks(group, pack_size or MOST_LANES)
+            packs += chunks(group, pack_size or PACK_SIZE)
         else:
             singles += chunks(group, 1)
     if pack_size is None:
-        packs = balanced(packs, workers)
+        packs = balanced(packs, workers, lanes.width() if packs else PACK_SIZE)
     return packs + singles
 
 
@@ -95,9 +93,12 @@ def chunks(points: Sequence[Point], size: int) -> list[list[Point]]:
     return [list(points[start : start + size]) for start in range(0, len(points), size)]
 
 
-def balanced(packs: list[list[Point]], workers: int) -> list[list[Point]]:
-    """The packs, the largest first; those of the last, incomplete round on all workers are halved."""
+def balanced(packs: list[list[Point]], workers: int, width: int) -> list[list[Point]]:
+    """The packs, the largest first; those of the last, incomplete round on all workers are cut to `width` models.
+
+    `width` is how many lanes this processor has, less than which take as long.
+    """
     packs = sorted(packs, key=len, reverse=True)
     last_round = len(packs) % workers
     whole, rest = packs[: len(packs) - last_round], packs[len(packs) - last_round :]
-    return whole + [half for pack in rest for half in chunks(pack, FEWEST_LANES)]
+    return whole + [part for pack in rest for part in chunks(pack, width)]

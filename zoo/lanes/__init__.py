@@ -8,7 +8,7 @@ switches the engine off (off).
 from zoo.lanes.dropout import dropout_mask
 from zoo.lanes.engine import Engine, Evaluation
 from zoo.lanes.layers import Unsupported, supported
-from zoo.lanes.library import available, peak, reason, variants
+from zoo.lanes.library import available, peak, reason, variants, width
 
 __all__ = [
     "Engine",
@@ -20,4 +20,5 @@ __all__ = [
     "reason",
     "supported",
     "variants",
+    "width",
 ]

@@ -34,7 +34,8 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
 def flatten(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
     """The layers in order, nested containers opened."""
     for layer in layers:
-        if isinstance(layer, nn.Sequential | nn.ModuleList):
+        # a subclass with a forward of its own may do anything there
+        if isinstance(layer, nn.ModuleList) or type(layer).forward is nn.Sequential.forward:
             yield from flatten(layer)
         else:
             yield layer

@@ -111,6 +111,11 @@ def choose() -> str:
     return usable[0]
 
 
+def width() -> int:
+    """How many models this processor trains at once."""
+    return load(choose()).lanes_width()
+
+
 def reason() -> str | None:
     """Why the engine cannot be used on this machine; None if it can."""
     try:
