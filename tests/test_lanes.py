@@ -496,7 +496,7 @@ def test_evaluation(network):
         "pool first": (lambda: nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(9, 10)), (1, 6, 7)),
     }[network]
     models, (x, y) = seeded(make, 3), data(shape, n=150)
-    result = pack(models, shape).evaluate(x, y)
+    result = pack(models, shape).evaluate(x, y, tie_tolerance=0)
     for k, model in enumerate(models):
         with torch.no_grad():
             logits = model.eval()(x)
@@ -525,7 +525,7 @@ def constant_logits(*logits: float) -> nn.Sequential:
 )
 def test_argmax_is_pytorchs(logits):
     x, y = data((1, 2, 2), n=12, classes=4)
-    result = pack([constant_logits(*logits)], (1, 2, 2)).evaluate(x, y)
+    result = pack([constant_logits(*logits)], (1, 2, 2)).evaluate(x, y, tie_tolerance=0)
     outputs = torch.tensor(logits).expand(12, 4)
     assert result.correct[0] == (outputs.argmax(1) == y).sum()
     np.testing.assert_allclose(result.loss[0], F.cross_entropy(outputs, y).item(), rtol=1e-6)
@@ -546,7 +546,9 @@ def test_near_ties_are_the_right_images():
         with torch.no_grad():
             logits = model(x)
         top = logits.topk(2).values
-        expected = (top[:, 0] - top[:, 1] < 0.02 * logits.abs().amax(1).clamp(min=1)).nonzero().flatten()
+        is_tie = top[:, 0] - top[:, 1] < 0.02 * logits.abs().amax(1).clamp(min=1)
+        assert result.correct[k] == ((logits.argmax(1) == y) & ~is_tie).sum()
+        expected = is_tie.nonzero().flatten()
         assert 0 < len(expected) < 60
         assert result.near_ties[k].tolist() == expected.tolist()
 

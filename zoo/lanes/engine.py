@@ -30,8 +30,9 @@ STATE = {
 class Evaluation(NamedTuple):
     """What `Engine.evaluate` finds for each model.
 
-    near_ties are the images whose two largest logits are nearly equal, so that rounding may have decided: their
-    positions, ascending, at most `most_near_ties` a model; near_tie_count tells how many there are in all.
+    near_ties are the images whose two largest logits are nearly equal, so that rounding would decide: their
+    positions, ascending, at most `most_near_ties` a model; near_tie_count tells how many there are in all. correct
+    counts the right predictions on all other images, where any exact computation finds the same.
     """
 
     loss: np.ndarray
@@ -207,7 +208,7 @@ class Engine:
     def evaluate(
         self, images: Array, labels: Array, *, tie_tolerance: float = 1e-4, most_near_ties: int = 256
     ) -> Evaluation:
-        """Mean loss, number of correct predictions and near ties of every model on the same images, without dropout.
+        """Mean loss, correct predictions and near ties of every model on the same images, without dropout.
 
         A near tie is an image whose two largest logits differ by less than tie_tolerance * max(1, largest |logit|).
         """

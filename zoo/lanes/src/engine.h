@@ -103,7 +103,8 @@ class Engine {
     }
   }
 
-  // near_ties [models, most] gets the first `most` images a model with nearly equal top logits, tie_count how many there are.
+  // near_ties [models, most] gets the first `most` images a model with nearly equal top logits, tie_count how many there are;
+  // correct counts the right predictions among all other images.
   void evaluate(const float* images, const int64_t* labels, int n, float tolerance, int most, double* mean_loss,
                 int64_t* correct, int64_t* tie_count, int32_t* near_ties) {
     const FlushDenormals flush;
@@ -119,7 +120,7 @@ class Engine {
         const Vec losses = cross_entropy(logits, classes(), label, zero(), nullptr);
         for (int l = 0; l < kLanes; l++) loss[l] += static_cast<double>(losses[l]);
         const Ranking ranking = rank(logits, classes(), tolerance);
-        right += select(equal(ranking.best, label), splat(1), splat(0));
+        right += select(both(equal(ranking.best, label), negate(ranking.near_tie)), splat(1), splat(0));
         if (const uint32_t ties = bits(ranking.near_tie))
           each_model(g, [&](int m, int l) {
             if (!(ties >> l & 1)) return;

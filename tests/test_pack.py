@@ -1,0 +1,149 @@
+"""Packs: a model does not depend on its pack, nor its files on how it was trained."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.test_run import assert_same_states
+from zoo import lanes, paths
+from zoo.build import build_model
+from zoo.data.images import Images, Split
+from zoo.grid import Grid, Point
+from zoo.module import TorchPack, evaluate
+from zoo.pack import LanesPack
+from zoo.record import load, read_records, read_state
+from zoo.run import from_common_epochs, train
+from zoo.sweep import prepare
+
+pytestmark = pytest.mark.skipif(not lanes.available(), reason="the CPU engine was not built here")
+
+PACK = ["seed=range(0,5)", "optim.lr=1e-2,1e-3", "model.dropout=0.2,0.5", "trainer.max_epochs=3"]
+
+
+@pytest.fixture
+def points(grid: Callable[..., Grid], tmp_path: Path) -> Callable[..., list[Point]]:
+    """`points(name, *overrides)`: the points of a prepared sweep of that name."""
+
+    def points(name: str, *overrides: str) -> list[Point]:
+        places = [f"sweeps={tmp_path}", f"data.cache={tmp_path}/cache", f"zoo.name={name}"]
+        return prepare(grid(*places, *overrides), [name])
+
+    return points
+
+
+def train_together(points: list[Point]) -> None:
+    train([point.config for point in points], [point.run for point in points], paths.images(points[0].sweep))
+
+
+def test_a_model_does_not_depend_on_its_pack(points: Callable[..., list[Point]]) -> None:
+    together, alone, reversed_ = (points(name, *PACK) for name in ("together", "alone", "reversed"))
+    train_together(together)
+    for point in alone[::3]:
+        train_together([point])
+    train_together(reversed_[::-1][3:])
+    for point, single in zip(together[::3], alone[::3], strict=True):
+        assert_same_states(point.run, single.run, 3)
+    for point, other in list(zip(together, reversed_, strict=True))[:-3]:
+        assert_same_states(point.run, other.run, 3)
+
+
+@pytest.mark.parametrize("optim", ["adam", "sgd", "rmsprop"])
+def test_a_pack_goes_on_from_where_all_its_models_can(points: Callable[..., list[Point]], optim: str) -> None:
+    """Interrupted while the second epoch's records are written: some models have theirs, others don't."""
+    whole, broken = (points(name, *PACK, f"optim={optim}") for name in ("whole", "broken"))
+    train_together(whole)
+    train_together(broken)
+    for index, point in enumerate(broken):
+        lines = paths.result(point.run).read_text().splitlines(keepends=True)
+        paths.result(point.run).write_text("".join(lines[: 3 if index % 3 else 2]))
+        for epoch in (2, 3):  # epoch 1's optimizer state would still be there
+            paths.optimizer(point.run, epoch).unlink(missing_ok=True)
+        paths.checkpoint(point.run, 3).unlink()
+    # make epoch 1's optimizer states by training that far again
+    partial = points("partial", *PACK, f"optim={optim}")
+    stop_after(partial, epochs=1)
+    for point, source in zip(broken, partial, strict=True):
+        paths.optimizer(point.run, 1).write_bytes(paths.optimizer(source.run, 1).read_bytes())
+    [(epoch, members)] = from_common_epochs([point.run for point in broken])
+    assert epoch == 1 and len(members) == len(broken)
+    train_together(broken)
+    for point, twin in zip(broken, whole, strict=True):
+        assert_same_states(point.run, twin.run, 3)
+        assert [record["training_iteration"] for record in read_records(point.run)] == [0, 1, 2, 3]
+        assert len(list(point.run.glob("*/optimizer"))) == 1
+
+
+def stop_after(points: list[Point], epochs: int) -> None:
+    """Train these points' first epochs only, as an interruption would leave them."""
+    images = Images.load(paths.images(points[0].sweep))
+    models = [build_model(point.config) for point in points]
+    pack = LanesPack([point.config for point in points], models, images)
+    for epoch in range(epochs):
+        [orders] = pack.train_dataloader()
+        pack.training_step(orders, epoch)
+    for point, state in zip(points, pack.training_states(), strict=True):
+        paths.optimizer(point.run, epochs).parent.mkdir(parents=True)
+        torch.save(state, paths.optimizer(point.run, epochs))
+
+
+@pytest.mark.parametrize("optim", ["adam", "sgd", "rmsprop"])
+def test_optimizer_states_are_pytorchs(points: Callable[..., list[Point]], optim: str) -> None:
+    """What the engine leaves loads into torch.optim, and PyTorch goes on from there as the engine does."""
+    [point] = points("engine", "trainer.max_epochs=3", f"optim={optim}")
+    stop_after([point], epochs=1)
+    saved = load(paths.optimizer(point.run, 1))
+    train_together([point])
+    pack = TorchPack(point.config, build_model(point.config), Images.load(paths.images(point.sweep)), epoch=1)
+    pack.load([read_state(point.run, 1)], [saved])
+    [orders] = pack.train_dataloader()
+    pack.training_step(orders, 0)
+    for key, value in read_state(point.run, 2).items():
+        np.testing.assert_allclose(pack.states()[0][key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_diverging_model_leaves_its_neighbours_alone(points: Callable[..., list[Point]]) -> None:
+    overrides = ["model.activation=relu", "init=normal", "optim=sgd", "trainer.max_epochs=3", "seed=0,1"]
+    mixed = points("mixed", *overrides, "optim.lr=1e-4,1e20")
+    calm = points("calm", *overrides, "optim.lr=1e-4")
+    train_together(mixed)
+    train_together(calm)
+    for point in calm:
+        assert_same_states(point.run, mixed[0].sweep / point.run.name, 3)
+    for point in mixed:
+        records = read_records(point.run)
+        assert records[-1]["diverged"] == (point.config["optim"]["lr"] > 1)
+        assert (len(records) < 4) == (point.config["optim"]["lr"] > 1)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-6])
+def test_near_ties_are_decided_as_pytorch_does(points: Callable[..., list[Point]], shift: float) -> None:
+    """A last layer whose logits are all but equal: the accuracy is PyTorch's all the same."""
+    [point] = points("ties", "seed=1")
+    model = build_model(point.config)
+    with torch.no_grad():
+        model.module_list[-1].weight.mul_(shift)
+    pack = LanesPack([point.config], [model], Images.load(paths.images(point.sweep)))
+    images = torch.randn(700, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    split = Split(images, torch.arange(700) % 10)
+    [(_, accuracy)] = pack.evaluate_on(split)
+    assert accuracy == evaluate(model, split)[1]
+    [(_, accuracy)] = pack.evaluate_on(Split(split.images[:100], split.labels[:100]))
+    assert accuracy == evaluate(model, Split(split.images[:100], split.labels[:100]))[1]
+
+
+def test_files_are_those_of_a_run_through_pytorch(points: Callable[..., list[Point]]) -> None:
+    [engine], [plain] = points("engine", "seed=4", "engine=auto"), points("plain", "seed=4", "engine=torch")
+    train_together([engine])
+    train_together([plain])
+    names = [sorted(str(p.relative_to(point.run)) for p in point.run.rglob("*")) for point in (engine, plain)]
+    assert names[0] == names[1]
+    for epoch, tolerance in ((0, 0), (1, 1e-4)):
+        for ours, theirs in zip(read_state(engine.run, epoch).items(), read_state(plain.run, epoch).items(), strict=True):
+            assert ours[0] == theirs[0] and ours[1].dtype == theirs[1].dtype
+            np.testing.assert_allclose(ours[1], theirs[1], rtol=tolerance, atol=tolerance)
+    ours, theirs = (json.loads(paths.result(point.run).read_text().splitlines()[-1]) for point in (engine, plain))
+    assert ours.keys() == theirs.keys() and ours["config"] == theirs["config"]
