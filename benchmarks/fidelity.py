@@ -2,7 +2,8 @@
 
     python benchmarks/fidelity.py --data-root FOLDER_OF_MNIST [--models 16]
 
-Schürholt et al. 2022, Table 2: test accuracy 91.1 (0.9) % over the 1000 models. Training goes on where it was interrupted.
+Schürholt et al. 2022, Table 2: test accuracy 91.1 (0.9) % over the 1000 models. Training goes on where it was
+interrupted.
 """
 
 import argparse

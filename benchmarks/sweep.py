@@ -2,8 +2,9 @@
 
     python benchmarks/sweep.py --data-root FOLDER_OF_MNIST [--models 64] [--epochs 1] [--rounds 1]
 
-Both train models of the MNIST Seed zoo on all of MNIST, evaluate them and write checkpoints and records at every epoch. The
-plain loop runs in one process per core, which share the models evenly. In turns, so that a noisy machine is noisy for both.
+Both train models of the MNIST Seed zoo on all of MNIST, evaluate them and write checkpoints and records at every
+epoch. The plain loop runs in one process per core, which share the models evenly. One after the other, so that a noisy
+machine is noisy for both.
 """
 
 import argparse

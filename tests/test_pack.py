@@ -142,7 +142,9 @@ def test_files_are_those_of_a_run_through_pytorch(points: Callable[..., list[Poi
     names = [sorted(str(p.relative_to(point.run)) for p in point.run.rglob("*")) for point in (engine, plain)]
     assert names[0] == names[1]
     for epoch, tolerance in ((0, 0), (1, 1e-4)):
-        for ours, theirs in zip(read_state(engine.run, epoch).items(), read_state(plain.run, epoch).items(), strict=True):
+        for ours, theirs in zip(
+            read_state(engine.run, epoch).items(), read_state(plain.run, epoch).items(), strict=True
+        ):
             assert ours[0] == theirs[0] and ours[1].dtype == theirs[1].dtype
             np.testing.assert_allclose(ours[1], theirs[1], rtol=tolerance, atol=tolerance)
     ours, theirs = (json.loads(paths.result(point.run).read_text().splitlines()[-1]) for point in (engine, plain))

@@ -1,7 +1,6 @@
 """Which nodes the engine trains, and together with which others."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 from torch import nn
@@ -53,7 +52,13 @@ def test_layers_are_known_only_where_they_are_applied_in_order() -> None:
 
 @needs_engine
 def test_packs_differ_inside_in_per_model_values_only(grid: Callable[..., Grid]) -> None:
-    inside = ["seed=0,1", "init=uniform,normal", "optim.lr=1e-3,1e-4", "optim.weight_decay=0,0.1", "model.dropout=0.3,0.5"]
+    inside = [
+        "seed=0,1",
+        "init=uniform,normal",
+        "optim.lr=1e-3,1e-4",
+        "optim.weight_decay=0,0.1",
+        "model.dropout=0.3,0.5",
+    ]
     assert [len(points) for points in pack(list(grid(*inside)), workers=2)] == [16, 16]
     between = ["model.activation=tanh,relu", "optim=adam,sgd", "model.dropout=0,0.5"]
     packs = pack(list(grid("seed=0,1", *between)), workers=2)

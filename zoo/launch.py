@@ -56,9 +56,9 @@ class Interrupted(Exception):
 def launch(points: Sequence[Point], start_workers: Callable[[int], Workers], pack_size: int | None = None) -> None:
     """Train every point that is not finished; returns when all are, without failures.
 
-    `start_workers` is called with the number of runs to train, if there are any; `pack_size` see zoo.packing. Raises SystemExit: 1 after a table of
-    failures, 130 when interrupted, having said how to go on; ZooError if another launcher trains in these sweeps,
-    a run directory holds another config, or the storage fails.
+    `start_workers` is called with the number of runs to train, if there are any; `pack_size` see zoo.packing. Raises
+    SystemExit: 1 after a table of failures, 130 when interrupted, having said how to go on; ZooError if another
+    launcher trains in these sweeps, a run directory holds another config, or the storage fails.
     """
     with ExitStack() as locks:
         for sweep in dict.fromkeys(point.sweep for point in points):

@@ -1,7 +1,7 @@
 """Training one model, or several in lockstep: the LightningModules."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from operator import itemgetter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -42,7 +41,8 @@ def values(config: Mapping[str, Any]) -> dict[str, Any]:
 def canonical(value: Any) -> Any:
     """Equal values in one form: 0 and 0.0 are the same number, whichever was typed."""
     if isinstance(value, Mapping):
-        return {key: canonical(item) for key, item in sorted(((str(k), v) for k, v in value.items()), key=itemgetter(0))}
+        items = {str(key): item for key, item in value.items()}  # as JSON has keys
+        return {key: canonical(items[key]) for key in sorted(items)}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     if isinstance(value, float) and value.is_integer():

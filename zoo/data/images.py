@@ -78,8 +78,8 @@ class Images:
 def prepare(data: Mapping[str, Any]) -> Path:
     """The file of the images that the config `data` asks for, in its cache folder; made if it is not there yet.
 
-    `data` is plain and resolved, with the keys of conf/data/shared/base.yaml. Its file is named by all of them but PLACES, so
-    raw files of another content need another `name`. Raises DataError.
+    `data` is plain and resolved, with the keys of conf/data/shared/base.yaml. Its file is named by all of them but
+    PLACES, so raw files of another content need another `name`. Raises DataError.
     """
     path = Path(data["cache"]).expanduser() / f"{data['name']}-{_digest(data)}.pt"
     if not path.exists():
