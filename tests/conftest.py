@@ -1,6 +1,6 @@
 """A tiny sweep and the zoo made of it, trained once a session."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from zoo import paths
 from zoo.grid import CONF, Grid, Point
 from zoo.run import train
-from zoo.sweep import prepare
+from zoo.sweep import training
 
 TESTS = Path(__file__).parent
 
@@ -23,6 +23,12 @@ def grid() -> Iterator[Callable[..., Grid]]:
         yield lambda *overrides: Grid(
             loader, "train", [f"hydra.searchpath=[file://{TESTS}/conf]", "data=tiny", *overrides]
         )
+
+
+def prepare(points: Iterable[Point], command: Sequence[str] = ()) -> list[Point]:
+    """The points, their sweeps ready to train in."""
+    with training(points, command) as prepared:
+        return prepared
 
 
 def train_sweep(folder: Path, *overrides: str) -> list[Point]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.conftest import prepare
 from zoo import paths
 from zoo.build import build_model
 from zoo.data.images import Images, Split
@@ -16,7 +17,6 @@ from zoo.module import evaluate
 from zoo.random import data_order, derive
 from zoo.record import read_records, read_state
 from zoo.run import train
-from zoo.sweep import prepare
 
 
 @pytest.mark.parametrize(

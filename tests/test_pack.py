@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.conftest import prepare
 from tests.test_run import assert_same_states
 from zoo import lanes, paths
 from zoo.build import build_model
@@ -17,7 +18,6 @@ from zoo.module import TorchPack, evaluate
 from zoo.pack import LanesPack
 from zoo.record import load, read_records, read_state
 from zoo.run import from_common_epochs, train
-from zoo.sweep import prepare
 
 pytestmark = pytest.mark.skipif(not lanes.available(), reason="the CPU engine was not built here")
 

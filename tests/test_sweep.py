@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.conftest import prepare
 from zoo import paths
 from zoo.data.images import Images
 from zoo.errors import ZooError
 from zoo.grid import Grid
-from zoo.sweep import prepare
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: written under a temporary name, flushed to disk, then renamed."""
 
+import errno
 import fcntl
 import json
 import os
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from zoo.errors import ZooError
+
+# How the system says that it is the storage that fails, and not what is stored.
+STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 def write(path: Path, save: Callable[[BinaryIO], Any]) -> None:
@@ -62,6 +66,19 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ZooError(f"{path} is damaged: not JSON ({error})") from error
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Make one clear error of what storage that is full, read-only or broken does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in STORAGE:
+            raise
+        raise ZooError(
+            f"{error}. Make room, or make the folder writable; the same command again goes on from there"
+        ) from error
 
 
 @contextmanager

@@ -6,13 +6,13 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from zoo import files, paths
 from zoo import node as nodes
+from zoo import paths
 from zoo.errors import ZooError
 from zoo.grid import Point
 from zoo.packing import pack
@@ -57,25 +57,22 @@ def launch(points: Sequence[Point], start_workers: Callable[[int], Workers], pac
     """Train every point that is not finished; returns when all are, without failures.
 
     `start_workers` is called with the number of runs to train, if there are any; `pack_size` see zoo.packing. Raises
-    SystemExit: 1 after a table of failures, 130 when interrupted, having said how to go on; ZooError if another
-    launcher trains in these sweeps, a run directory holds another config, or the storage fails.
+    SystemExit: 1 after a table of failures, 130 when interrupted, having said how to go on; ZooError if a run
+    directory holds another config, or the storage fails.
     """
-    with ExitStack() as locks:
-        for sweep in dict.fromkeys(point.sweep for point in points):
-            locks.enter_context(only_launcher(sweep))
-        runs = {point.run: point.config["trainer"]["max_epochs"] for point in points}
-        tally = Tally(runs, all(point.config["stop_diverged"] for point in points))
-        unfinished = [point for point in points if not finished(point)]
-        tally.look(set(runs) - {point.run for point in unfinished})
-        failures: dict[Path, str] = {}
-        if unfinished:
-            workers = start_workers(len(unfinished))
-            tasks = [Task(points) for points in pack(unfinished, workers.processes, pack_size)]
-            try:
-                failures = train_tasks(tasks, workers, tally)
-            except (Interrupted, KeyboardInterrupt):
-                print(f"\nStopped: {tally.text()}. The same command again goes on from there.", file=sys.stderr)
-                raise SystemExit(130) from None
+    runs = {point.run: point.config["trainer"]["max_epochs"] for point in points}
+    tally = Tally(runs, all(point.config["stop_diverged"] for point in points))
+    unfinished = [point for point in points if not finished(point)]
+    if not unfinished:
+        return
+    tally.look(runs.keys() - {point.run for point in unfinished})
+    workers = start_workers(len(unfinished))
+    tasks = [Task(points) for points in pack(unfinished, workers.processes, pack_size)]
+    try:
+        failures = train_tasks(tasks, workers, tally)
+    except (Interrupted, KeyboardInterrupt):
+        print(f"\nStopped: {tally.text()}. The same command again goes on from there.", file=sys.stderr)
+        raise SystemExit(130) from None
     if failures:
         print(
             f"\n{len(failures)} of {len(runs)} runs failed; the same command again tries them once more:",
@@ -84,18 +81,6 @@ def launch(points: Sequence[Point], start_workers: Callable[[int], Workers], pac
         for run, reason in sorted(failures.items()):
             print(f"  {run.name}\n    {reason}\n    {paths.error(run)}", file=sys.stderr)
         raise SystemExit(1)
-
-
-@contextmanager
-def only_launcher(sweep: Path) -> Iterator[None]:
-    try:
-        with files.locked(paths.lock(sweep), wait=False):
-            yield
-    except BlockingIOError:
-        raise ZooError(
-            f"{sweep} is being trained by another process: wait for it (python -m zoo.status {sweep} tells how far "
-            "it is), or choose another zoo.name"
-        ) from None
 
 
 def finished(point: Point) -> bool:

@@ -1,7 +1,8 @@
 """A sweep: its grid checked, its images prepared and its record written before anything trains."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +21,72 @@ from zoo.record import read_records
 
 
 def run_node(config: dict[str, Any]) -> dict[str, Any]:
-    """Train the node of a plain config; a single run (not one of a multirun) prepares its sweep itself.
+    """Train the node of a plain config; a single run (not one of a multirun) is a sweep of one.
 
     Returns the last record.
     """
-    hydra = HydraConfig.get()
-    point = Point(list(hydra.overrides.task), config)
-    if hydra.mode == RunMode.RUN:
-        prepare([point], point.overrides)
     from zoo.run import train  # PyTorch Lightning takes seconds to import, and launchers have no use for it
 
-    train([config], [point.run], paths.images(point.sweep))
+    hydra = HydraConfig.get()
+    point = Point(list(hydra.overrides.task), config)
+    with ExitStack() as held:
+        if hydra.mode == RunMode.RUN:
+            held.enter_context(training([point], point.overrides))
+        held.enter_context(files.storage_errors())
+        train([config], [point.run], paths.images(point.sweep))
     return read_records(point.run)[-1]
 
 
-def prepare(points: Iterable[Point], command: Sequence[str]) -> list[Point]:
-    """Check every node, then write what their sweeps share: config.json, nodes.txt and dataset.pt.
+@contextmanager
+def training(points: Iterable[Point], command: Sequence[str]) -> Iterator[list[Point]]:
+    """While entered, this process alone trains in the points' sweeps, which are ready for it. Yields the points.
 
-    `command`: the overrides as typed. Raises ZooError, before anything is written, for a value that can't be trained,
-    two points that are the same node, or a sweep directory that holds models of another protocol.
+    Every node is checked before anything is written; then what their sweeps share is: config.json, nodes.txt and
+    dataset.pt. `command`: the overrides as typed. Raises ZooError for a value that can't be trained, two points that
+    are the same node, a sweep directory that holds models of another protocol or in which another process trains, and
+    storage that can't be written.
     """
     points = list(points)
+    sweeps = check(points)
+    images = {}
+    for folder, named in sweeps.items():
+        Record(folder, named, command)
+        images[folder] = prepare_images(next(iter(named.values())).config["data"])
+    with files.storage_errors(), ExitStack() as held:
+        for folder in sweeps:
+            held.enter_context(alone_in(folder))
+        for folder, named in sweeps.items():
+            # read anew: another process may have written it before the lock was ours
+            Record(folder, named, command).write()
+            if not paths.images(folder).exists():
+                files.link_or_copy(images[folder], paths.images(folder))
+        yield points
+
+
+@contextmanager
+def alone_in(sweep: Path) -> Iterator[None]:
+    try:
+        with files.locked(paths.lock(sweep), wait=False):
+            yield
+    except BlockingIOError:
+        raise ZooError(
+            f"{sweep} is being trained by another process: wait for it (python -m zoo.status {sweep} tells how far "
+            "it is), or choose another zoo.name"
+        ) from None
+
+
+def check(points: Sequence[Point]) -> dict[Path, dict[str, Point]]:
+    """The points of each sweep by the names of their nodes, if all of them can be trained."""
     check_values([point.config for point in points])
     sweeps: dict[Path, dict[str, Point]] = {}
     for point in points:
-        run = point.run
-        twin = sweeps.setdefault(point.sweep, {}).setdefault(run.name, point)
+        twin = sweeps.setdefault(point.sweep, {}).setdefault(point.run.name, point)
         if twin is not point:
             raise ZooError(
                 f"two points of the grid train the same model: {' '.join(twin.overrides)} and "
                 f"{' '.join(point.overrides)}. Where a preset draws random seeds, sweep `draw`, not `seed`"
             )
-    records = {folder: Record(folder, named, command) for folder, named in sweeps.items()}
-    for folder, named in sweeps.items():
-        images = prepare_images(next(iter(named.values())).config["data"])
-        records[folder].write()
-        if not paths.images(folder).exists():
-            files.link_or_copy(images, paths.images(folder))
-    return points
+    return sweeps
 
 
 def check_values(configs: Sequence[Mapping[str, Any]]) -> None:

@@ -1,6 +1,5 @@
 """What a worker process does: train the runs of a task, each for itself, and report."""
 
-import errno
 import faulthandler
 import os
 import signal
@@ -18,8 +17,6 @@ from omegaconf import OmegaConf
 from zoo import files, paths
 from zoo.grid import Point
 
-# What no other run would escape: the sweep stops, to go on when there is room again.
-STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 LOG_TAIL = 20_000  # characters of the log repeated in error.txt
 
 # Seeding and thread counts belong to the whole process, so it trains one task at a time, however many it is sent.
@@ -32,7 +29,7 @@ class Outcome:
 
     run: Path
     error: str | None = None
-    storage: bool = False  # whether the error is the storage's, and not the run's
+    storage: bool = False  # whether the error is the storage's, which no other run would escape either
 
 
 def work(points: Sequence[Point]) -> list[Outcome]:
@@ -56,7 +53,7 @@ def attempt(points: Sequence[Point]) -> list[Outcome]:
 
             train([point.config for point in points], runs, paths.images(points[0].sweep))
     except BaseException as error:  # SystemExit and the like too: a run must not end its worker
-        storage = isinstance(error, OSError) and error.errno in STORAGE
+        storage = isinstance(error, OSError) and error.errno in files.STORAGE
         if len(points) > 1 and not storage:  # only one of them may be to blame
             return [outcome for point in points for outcome in attempt([point])]
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]

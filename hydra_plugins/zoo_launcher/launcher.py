@@ -62,13 +62,14 @@ class PointLauncher(Launcher):
         from zoo import node as nodes
         from zoo.grid import Point
         from zoo.record import read_records
-        from zoo.sweep import prepare
+        from zoo.sweep import training
 
         points, returns = [], []
         for overrides in job_overrides:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             points.append(Point(list(overrides), nodes.plain(config)))
-        self.launch_points(prepare(points, OmegaConf.to_container(self.config.hydra.overrides.task)))
+        with training(points, OmegaConf.to_container(self.config.hydra.overrides.task)):
+            self.launch_points(points)
         for point in points:
             done = JobReturn(overrides=point.overrides, cfg=OmegaConf.create(point.config), status=JobStatus.COMPLETED)
             done.return_value = read_records(point.run)[-1]["test_acc"]

@@ -44,17 +44,17 @@ class ZooSweeper(Sweeper):
         from hydra_plugins.zoo_launcher.launcher import PointLauncher
         from zoo.grid import Grid
         from zoo.progress import Progress, Tally
-        from zoo.sweep import prepare
+        from zoo.sweep import training
 
         overrides = [f"{key}={value}" for key, value in self.params.items()] + arguments
         grid = Grid(self.hydra_context.config_loader, self.config.hydra.job.config_name, overrides)
-        points = prepare(grid, arguments)
-        if isinstance(self.launcher, PointLauncher):
-            self.launcher.launch_points(points)
-            return []
-        with Progress(Tally({point.run: point.config["trainer"]["max_epochs"] for point in points})) as progress:
-            progress.running = {point.run for point in points}
-            returns: Any = self.launcher.launch([point.overrides for point in points], initial_job_idx=0)
+        with training(grid, arguments) as points:
+            if isinstance(self.launcher, PointLauncher):
+                self.launcher.launch_points(points)
+                return []
+            with Progress(Tally({point.run: point.config["trainer"]["max_epochs"] for point in points})) as progress:
+                progress.running = {point.run for point in points}
+                returns: Any = self.launcher.launch([point.overrides for point in points], initial_job_idx=0)
         for job in returns:
             job.return_value  # noqa: B018  raises what the job raised
         return returns
