@@ -6,6 +6,7 @@ Measured in turns, several rounds of each, on random images in memory, batches o
 
     plain       one model, the loop of the released generator: a module list, log_softmax and NLLLoss, torch.optim
     lightning   one model, a LightningModule trained on a DataLoader over a TensorDataset, quiet
+    pack of one one model, as this project trains what the engine can't: one Lightning step an epoch (zoo.module)
     vmap        a population stacked by torch.func: functional_call, grad and vmap, and a hand-written Adam (Adam only)
     engine      a population in SIMD lanes (zoo.lanes); 16, or --models
 
@@ -20,6 +21,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +68,9 @@ class Network(nn.Module):
         for layer in self.module_list:
             x = layer(x)
         return x
+
+
+OPTIMIZERS = {"adam": "Adam", "sgd": "SGD", "rmsprop": "RMSprop"}
 
 
 def optimizer_of(model: nn.Module, name: str) -> torch.optim.Optimizer:
@@ -118,8 +123,7 @@ def plain(args: argparse.Namespace, network: str, images: Tensor, labels: Tensor
 def lightning(args: argparse.Namespace, network: str, images: Tensor, labels: Tensor) -> Contender:
     import pytorch_lightning as pl
 
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    quiet()
 
     class Classifier(pl.LightningModule):
         def __init__(self) -> None:
@@ -133,29 +137,49 @@ def lightning(args: argparse.Namespace, network: str, images: Tensor, labels: Te
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return optimizer_of(self, args.optimizer)
 
-    quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
     model, loader = Classifier(), DataLoader(TensorDataset(images, labels), batch_size=BATCH, shuffle=True)
+    return lambda seconds: fitted(model, loader, 1, seconds)
+
+
+def pack_of_one(args: argparse.Namespace, network: str, images: Tensor, labels: Tensor) -> Contender:
+    from zoo.data.images import Images, Split
+    from zoo.module import TorchPack
+
+    quiet()
+    split = Split(images, labels)
+    optim = {"_partial_": True, "_target_": f"torch.optim.{OPTIMIZERS[args.optimizer]}", "lr": LR}
+    optim |= {"momentum": 0.9} if args.optimizer == "sgd" else {}
+    optim |= {"fused": True} if args.optimizer != "rmsprop" else {}
+    config = {"seed": 0, "batch_size": BATCH, "optim": optim, "augmentation": {}, "schedule": {}}
+    model = Network(network, args.activation, args.dropout)
+    pack = TorchPack(config, model, Images("random", split, split, split, 0, [], [0.0], [1.0]))
+    return lambda seconds: fitted(pack, None, -(-len(images) // BATCH), seconds)
+
+
+def quiet() -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+
+
+def fitted(model: Any, loader: DataLoader | None, steps_each: int, seconds: float) -> float:
+    """Model-steps per second of a Trainer without its start, when each of its own steps makes `steps_each`."""
+    import pytorch_lightning as pl
 
     class Clock(pl.Callback):
-        """Times the steps alone, without the trainer's start; stops it when the time is over."""
-
-        def __init__(self, seconds: float) -> None:
-            self.seconds, self.start, self.steps, self.elapsed = seconds, 0.0, 0, 0.0
+        start, steps, elapsed = 0.0, 0, 0.0
 
         def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
             now = time.perf_counter()
             if self.start:
-                self.steps, self.elapsed = self.steps + 1, now - self.start
-                trainer.should_stop = self.elapsed > self.seconds
+                self.steps, self.elapsed = self.steps + steps_each, now - self.start
+                trainer.should_stop = self.elapsed > seconds
             else:
                 self.start = now
 
-    def run(seconds: float) -> float:
-        clock = Clock(seconds)
-        pl.Trainer(max_epochs=-1, accelerator="cpu", devices=1, callbacks=[clock], **quiet).fit(model, loader)
-        return clock.steps / clock.elapsed
-
-    return run
+    clock = Clock()
+    silent = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    pl.Trainer(max_epochs=-1, accelerator="cpu", devices=1, callbacks=[clock], **silent).fit(model, loader)
+    return clock.steps / clock.elapsed
 
 
 def stacked(args: argparse.Namespace, network: str, images: Tensor, labels: Tensor) -> Contender:
@@ -209,7 +233,7 @@ def engine(args: argparse.Namespace, network: str, images: Tensor, labels: Tenso
 def compare(args: argparse.Namespace, network: str) -> None:
     torch.manual_seed(0)
     images, labels = torch.randn(IMAGES, *SHAPES[network]), torch.randint(10, (IMAGES,))
-    prepare = {"plain": plain, "lightning": lightning, "vmap": stacked, "engine": engine}
+    prepare = {"plain": plain, "lightning": lightning, "pack of one": pack_of_one, "vmap": stacked, "engine": engine}
     if args.optimizer != "adam":
         del prepare["vmap"]
     names = [name for name in prepare if name == "plain" or args.only is None or name in args.only]
@@ -247,7 +271,9 @@ def main() -> None:
     parser.add_argument("--optimizer", choices=["adam", "sgd", "rmsprop"], default="adam")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--models", type=int, help="population of vmap and the engine (default 64 and 16)")
-    parser.add_argument("--only", nargs="+", choices=["lightning", "vmap", "engine"], help="beside plain")
+    parser.add_argument(
+        "--only", nargs="+", choices=["lightning", "pack of one", "vmap", "engine"], help="beside plain"
+    )
     args = parser.parse_args()
 
     torch.set_num_threads(1)

@@ -8,6 +8,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from zoo import paths
+from zoo.collate import collate
 from zoo.grid import CONF, Grid, Point
 from zoo.run import train
 from zoo.sweep import training
@@ -49,3 +50,11 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     points = train_sweep(folder, "seed=range(0,4)", "model.dropout=0,0.5", "trainer.max_epochs=3")
     return points[0].sweep
+
+
+@pytest.fixture(scope="session")
+def zoo(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The zoo of that sweep. Read it; write elsewhere."""
+    folder = tmp_path_factory.mktemp("zoos") / "tiny"
+    collate(sweep, folder)
+    return folder

@@ -25,14 +25,6 @@ from zoo.record import read_records, read_state
 EPOCHS = 3  # of the fixture `sweep`
 
 
-@pytest.fixture(scope="module")
-def zoo(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zoo of the finished sweep. Read it; write elsewhere."""
-    folder = tmp_path_factory.mktemp("zoos") / "tiny"
-    collate(sweep, folder)
-    return folder
-
-
 @pytest.fixture
 def copied(sweep: Path, tmp_path: Path) -> Path:
     """A copy of the sweep, to be tampered with."""

@@ -24,14 +24,6 @@ from zoo.weights import Weights, WeightsWriter
 EPOCHS = 3  # of the fixture `sweep`
 
 
-@pytest.fixture(scope="module")
-def zoo(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zoo of the finished sweep. Read it; write elsewhere."""
-    folder = tmp_path_factory.mktemp("zoos") / "tiny"
-    collate(sweep, folder)
-    return folder
-
-
 @pytest.fixture
 def copied(zoo: Path, tmp_path: Path) -> Path:
     """A copy of the zoo, to be tampered with."""
