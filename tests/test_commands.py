@@ -38,6 +38,19 @@ def test_one_model(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "sweeps"]
 
 
+def test_without_the_engine_models_train_through_pytorch_and_a_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_LANES", "off")
+    done = train(tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "Without the CPU engine (the CPU engine is switched off (ZOO_LANES=off)) models are trained one by one "
+        "through PyTorch, far slower.\n"
+    )
+    assert len(read_records(next((tmp_path / "sweeps/tiny").glob("*/")))) == 2
+
+
 def test_every_launcher_trains_the_same_models(tmp_path: Path) -> None:
     sweep = ["-m", "seed=range(0,3)", "optim.lr=1e-3,1e-4"]
     for launcher in ("joblib", "basic"):

@@ -15,7 +15,7 @@ from zoo import node as nodes
 from zoo import paths
 from zoo.errors import ZooError
 from zoo.grid import Point
-from zoo.packing import pack
+from zoo.packing import notice, pack
 from zoo.progress import Progress, Tally
 from zoo.record import claim, is_finished, read_records
 from zoo.worker import Outcome, work, write_error
@@ -66,6 +66,8 @@ def launch(points: Sequence[Point], start_workers: Callable[[int], Workers], pac
     if not unfinished:
         return
     tally.look(runs.keys() - {point.run for point in unfinished})
+    if text := notice(unfinished):
+        print(text, file=sys.stderr)
     workers = start_workers(len(unfinished))
     tasks = [Task(points) for points in pack(unfinished, workers.processes, pack_size)]
     try:

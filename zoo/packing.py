@@ -69,6 +69,13 @@ def pack_key(config: Mapping[str, Any]) -> str:
     return json.dumps([nodes.canonical(node), places])
 
 
+def notice(points: Sequence[Point]) -> str | None:
+    """What to tell a user whose models could train much faster; None if there is nothing to tell."""
+    if lanes.available() or all(point.config["engine"] == "torch" for point in points):
+        return None
+    return f"Without the CPU engine ({lanes.reason()}) models are trained one by one through PyTorch, far slower."
+
+
 def pack(points: Sequence[Point], workers: int, pack_size: int | None = None) -> list[list[Point]]:
     """The points in packs that keep `workers` processes busy to the end; one by one what the engine can't train.
 

@@ -1,6 +1,7 @@
 """A sweep: its grid checked, its images prepared and its record written before anything trains."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from zoo.data.images import prepare as prepare_images
 from zoo.errors import ZooError
 from zoo.grid import Point
 from zoo.init import initialise
+from zoo.packing import notice
 from zoo.record import read_records
 
 
@@ -32,6 +34,8 @@ def run_node(config: dict[str, Any]) -> dict[str, Any]:
     with ExitStack() as held:
         if hydra.mode == RunMode.RUN:
             held.enter_context(training([point], point.overrides))
+            if text := notice([point]):
+                print(text, file=sys.stderr)
         held.enter_context(files.storage_errors())
         train([config], [point.run], paths.images(point.sweep))
     return read_records(point.run)[-1]
