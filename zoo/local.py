@@ -8,7 +8,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import get_context
 
 from zoo.grid import Point
-from zoo.worker import Outcome, begin
+from zoo.worker import Outcome, begin, import_training
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
@@ -18,8 +18,14 @@ class LocalWorkers:
 
     def __init__(self, processes: int):
         self.processes = processes
-        self.idle = [start() for _ in range(processes)]  # which begin when they get something to do
+        self.idle = [start() for _ in range(processes)]
         self.busy: dict[Future, ProcessPoolExecutor] = {}
+
+    def keep(self, most: int) -> None:
+        """End those that there is nothing to do for."""
+        while len(self.idle) > most:
+            self.idle.pop().shutdown(wait=False, kill_workers=True)
+        self.processes = min(self.processes, most)
 
     def room(self) -> int:
         return len(self.idle)
@@ -40,9 +46,12 @@ class LocalWorkers:
     def stop(self) -> None:
         for executor in [*self.idle, *self.busy.values()]:
             executor.shutdown(wait=False, kill_workers=True)
+        self.idle, self.busy = [], {}
 
 
 def start() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(
+    executor = ProcessPoolExecutor(
         1, context=get_context("loky"), initializer=begin, initargs=(os.getpid(),), env=ONE_THREAD
     )
+    executor.submit(import_training)
+    return executor

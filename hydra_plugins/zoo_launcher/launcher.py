@@ -1,6 +1,7 @@
 """`hydra/launcher=zoo` and `hydra/launcher=dask`: the launchers behind `python train.py -m`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 if TYPE_CHECKING:  # Hydra imports every plugin at every start: what takes long is imported where it is used
     from zoo.grid import Point
     from zoo.launch import Workers
+    from zoo.local import LocalWorkers
 
 
 @dataclass
@@ -27,12 +29,16 @@ class ZooLauncherConf:
 @dataclass
 class DaskLauncherConf:
     _target_: str = "hydra_plugins.zoo_launcher.launcher.DaskLauncher"
+    _recursive_: bool = False  # the cluster starts when there is something to train
     # of a Dask scheduler that is running, such as tcp://10.0.0.1:8786
     address: str | None = None
     # or a cluster to start: its _target_, such as dask_jobqueue.SLURMCluster, and its arguments
     cluster: Any = None
-    # with neither: processes on this machine; null: as many as there are cores this process may use
+    # the most workers of that cluster, started as the work asks for them, and again when they end;
+    # without a cluster or an address: processes on this machine, null: as many as cores that may be used
     n_jobs: int | None = None
+    # as above
+    pack_size: int | None = None
 
 
 store = ConfigStore.instance()
@@ -43,14 +49,22 @@ store.store(group="hydra/launcher", name="dask", node=DaskLauncherConf, provider
 class PointLauncher(Launcher):
     """Trains points of the grid on workers, see zoo.launch. The task function stays unused: workers call zoo.run."""
 
+    pack_size: int | None = None
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config = config
         self.hydra_context = hydra_context
 
-    pack_size: int | None = None
-
     def start_workers(self, runs: int) -> "Workers":
         raise NotImplementedError
+
+    @contextmanager
+    def starting_up(self, runs: int) -> Iterator[None]:
+        """Entered before the grid is composed: what takes time can be begun here, and is ended at the exit.
+
+        `runs`: how many there are at most.
+        """
+        yield
 
     def launch_points(self, points: Sequence["Point"]) -> None:
         from zoo.launch import launch
@@ -83,26 +97,40 @@ class ZooLauncher(PointLauncher):
     def __init__(self, n_jobs: int | None, pack_size: int | None):
         self.n_jobs = n_jobs
         self.pack_size = pack_size
+        self.workers: LocalWorkers | None = None
 
     def start_workers(self, runs: int) -> "Workers":
+        workers = self.workers or self.new_workers(runs)
+        workers.keep(runs)
+        return workers
+
+    @contextmanager
+    def starting_up(self, runs: int) -> Iterator[None]:
+        self.workers = self.new_workers(runs)
+        try:
+            yield
+        finally:
+            self.workers.stop()
+            self.workers = None
+
+    def new_workers(self, most: int) -> "LocalWorkers":
         from joblib import cpu_count
 
         from zoo.local import LocalWorkers
 
-        return LocalWorkers(min(runs, self.n_jobs or cpu_count()))
+        return LocalWorkers(min(most, self.n_jobs or cpu_count()))
 
 
 class DaskLauncher(PointLauncher):
     """Dask's workers, on any machines that share the sweeps' folder under the same path."""
 
-    def __init__(self, address: str | None, cluster: DictConfig | None, n_jobs: int | None):
+    def __init__(self, address: str | None, cluster: DictConfig | None, n_jobs: int | None, pack_size: int | None):
         self.address = address
         self.cluster = cluster
         self.n_jobs = n_jobs
+        self.pack_size = pack_size
 
-    def start_workers(self, tasks: int) -> "Workers":
-        from joblib import cpu_count
-
+    def start_workers(self, runs: int) -> "Workers":
         from zoo.dask import DaskWorkers
 
-        return DaskWorkers(self.address, self.cluster, min(tasks, self.n_jobs or cpu_count()))
+        return DaskWorkers(self.address, self.cluster, self.n_jobs, runs)

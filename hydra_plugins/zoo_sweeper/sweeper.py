@@ -1,6 +1,7 @@
 """`hydra/sweeper=zoo`: the sweeper behind `python train.py -m`."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,13 +49,15 @@ class ZooSweeper(Sweeper):
 
         overrides = [f"{key}={value}" for key, value in self.params.items()] + arguments
         grid = Grid(self.hydra_context.config_loader, self.config.hydra.job.config_name, overrides)
-        with training(grid, arguments) as points:
-            if isinstance(self.launcher, PointLauncher):
-                self.launcher.launch_points(points)
-                return []
-            with Progress(Tally({point.run: point.config["trainer"]["max_epochs"] for point in points})) as progress:
-                progress.running = {point.run for point in points}
-                returns: Any = self.launcher.launch([point.overrides for point in points], initial_job_idx=0)
+        with self.launcher.starting_up(len(grid)) if isinstance(self.launcher, PointLauncher) else nullcontext():
+            with training(grid, arguments) as points:
+                if isinstance(self.launcher, PointLauncher):
+                    self.launcher.launch_points(points)
+                    return []
+                runs = {point.run: point.config["trainer"]["max_epochs"] for point in points}
+                with Progress(Tally(runs)) as progress:
+                    progress.running = set(runs)
+                    returns: Any = self.launcher.launch([point.overrides for point in points], initial_job_idx=0)
         for job in returns:
             job.return_value  # noqa: B018  raises what the job raised
         return returns
