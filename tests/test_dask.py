@@ -24,7 +24,7 @@ from zoo.worker import Outcome
 
 pytest.importorskip("distributed")
 
-from zoo.dask import DaskWorkers, TrainerDied  # noqa: E402  what it needs may be missing
+from zoo.dask import DaskWorkers, ProcessDied  # noqa: E402  what it needs may be missing
 
 
 class Cluster:
@@ -113,7 +113,7 @@ def test_tasks_are_done_apart_and_deaths_reported(point: Point) -> None:
         [again] = done(workers, workers.submit(tell_process, [point])).result()
         assert first.run == point.run and int(first.error) != os.getpid() and first == again
         death = done(workers, workers.submit(die, [point])).exception()
-        assert isinstance(death, TrainerDied) and "SIGKILL" in str(death)
+        assert isinstance(death, ProcessDied) and "SIGKILL" in str(death)
         [other] = done(workers, workers.submit(tell_process, [point])).result()
         assert other != first
         assert workers.room() == 1000
@@ -214,7 +214,8 @@ def test_without_arguments_it_trains_on_this_machine(tmp_path: Path, undisturbed
 
 @pytest.mark.slow
 def test_any_cluster_can_be_started(tmp_path: Path, undisturbed: Path) -> None:
-    chosen = "hydra.launcher.cluster={_target_: distributed.LocalCluster, n_workers: 0, threads_per_worker: 1}"
+    arguments = "n_workers: 0, threads_per_worker: 1, dashboard_address: '127.0.0.1:0'"
+    chosen = f"hydra.launcher.cluster={{_target_: distributed.LocalCluster, {arguments}}}"
     finished = train(tmp_path, *SWEEP, *DASK, chosen, "hydra.launcher.n_jobs=2")
     assert finished.returncode == 0, finished.stderr
     assert "Waiting for the first Dask worker" in finished.stderr and len(finished.stderr.splitlines()) < 6

@@ -41,7 +41,7 @@ IDLE = 60.0  # seconds without work after which a training process ends
 Function = Callable[[Sequence[Point]], list[Outcome]]
 
 
-class TrainerDied(Exception):
+class ProcessDied(Exception):
     """A training process ended without an answer."""
 
 
@@ -61,7 +61,7 @@ class DaskWorkers:
         elif not address:
             threads = min(runs, n_jobs or cpu_count())
             self.cluster = LocalCluster(
-                1, threads_per_worker=threads, processes=False, memory_limit=0, dashboard_address=None
+                1, threads_per_worker=threads, processes=False, memory_limit=0, dashboard_address="127.0.0.1:0"
             )
         try:
             self.client = Client(address or self.cluster, timeout=10)
@@ -98,7 +98,7 @@ class DaskWorkers:
         error = future.exception()
         if isinstance(error, CancelledError):
             raise self.lost()
-        if error and not isinstance(error, TrainerDied | KilledWorker):
+        if error and not isinstance(error, ProcessDied | KilledWorker):
             raise ZooError(
                 f"the Dask workers of {self.address} can't train: {type(error).__name__}: {error}. The scheduler and "
                 "all workers need this project and the packages of the launcher's environment"
@@ -130,7 +130,7 @@ async def result(sent: Any) -> list[Outcome]:
 def train(folder: Path, function: Function, points: Sequence[Point]) -> list[Outcome]:
     """Call the function in a training process, in the launcher's working directory, from where paths count.
 
-    Raises TrainerDied if that process dies, Reschedule when the task is cancelled or the Dask worker is closed.
+    Raises ProcessDied if that process dies, Reschedule when the task is cancelled or the Dask worker is closed.
     """
     sweep = folder / points[0].sweep
     if not sweep.is_dir():
@@ -138,17 +138,17 @@ def train(folder: Path, function: Function, points: Sequence[Point]) -> list[Out
         return [Outcome(points[0].run, reason, storage=True)]
     worker = get_worker()
     key = worker.get_current_task()
-    trainer = idle_or_new()
+    training = idle_or_new()
     try:
-        trainer.connection.send((folder, function, points))
-        while not trainer.connection.poll(LOOK_EVERY):
+        training.connection.send((folder, function, points))
+        while not training.connection.poll(LOOK_EVERY):
             if not is_wanted(worker, key):
-                trainer.end()
+                training.end()
                 raise Reschedule
-        outcomes = trainer.connection.recv()
+        outcomes = training.connection.recv()
     except (EOFError, ConnectionError) as error:
-        raise TrainerDied(f"{trainer.end()} on {socket.gethostname()}") from error
-    idle.append(trainer)
+        raise ProcessDied(f"{training.end()} on {socket.gethostname()}") from error
+    idle.append(training)
     return outcomes
 
 
@@ -157,7 +157,7 @@ def is_wanted(worker: Worker, key: str) -> bool:
     return task is not None and task.state == "executing" and worker.status not in (Status.closing, Status.closed)
 
 
-class Trainer:
+class TrainingProcess:
     """A training process of this Dask worker, with one compute thread."""
 
     def __init__(self) -> None:
@@ -179,15 +179,15 @@ class Trainer:
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-idle: list[Trainer] = []  # kept, because importing PyTorch takes seconds
+idle: list[TrainingProcess] = []  # kept, because importing PyTorch takes seconds
 
 
-def idle_or_new() -> Trainer:
+def idle_or_new() -> TrainingProcess:
     with suppress(IndexError):
-        while (trainer := idle.pop()).process.poll() is not None:
+        while (training := idle.pop()).process.poll() is not None:
             pass
-        return trainer
-    return Trainer()
+        return training
+    return TrainingProcess()
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ def launch(points: Sequence[Point], start_workers: Callable[[int], Workers], pac
     unfinished = [point for point in points if not finished(point)]
     if not unfinished:
         return
-    tally.look(runs.keys() - {point.run for point in unfinished})
+    tally.look(runs)
     if text := notice(unfinished):
         print(text, file=sys.stderr)
     workers = start_workers(len(unfinished))
@@ -119,10 +119,7 @@ def train_tasks(tasks: Sequence[Task], workers: Workers, tally: Tally) -> dict[P
                     outcomes = future.result()
                 for outcome in outcomes:
                     if outcome.storage:
-                        raise ZooError(
-                            f"{outcome.error} (in {outcome.run}). Make room, or make the folder writable; "
-                            "the same command again goes on from there"
-                        )
+                        raise ZooError(f"{outcome.error} (in {outcome.run}); the same command again goes on from there")
                     if outcome.error:
                         failures[outcome.run] = outcome.error
                         tally.failed.add(outcome.run)

@@ -105,8 +105,12 @@ class Progress:
         self.bar.close()
 
     def watch(self) -> None:
-        while not self.stop.wait(self.interval):
+        wait = self.interval
+        while not self.stop.wait(wait):
+            began = time.monotonic()
             self.show()
+            # a slow file system is not to be kept busy by looking
+            wait = max(self.interval, 10 * (time.monotonic() - began))
 
     def show(self, last: bool = False) -> None:
         self.tally.look(list(self.running))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from zoo import node as nodes
 from zoo import packing, paths
@@ -72,7 +73,9 @@ def train_pack(configs: Sequence[Mapping[str, Any]], runs: Sequence[Path], image
     params = [nodes.released(nodes.values(config)) for config in configs]
     recorder = RecordEpoch(runs, params, config["stop_diverged"])
     left = config["trainer"]["max_epochs"] - epoch
-    build({**config["trainer"], "max_epochs": left, "callbacks": [recorder]}).fit(pack)
+    # in a job of a batch system, each of its processes trains models of its own: none is a rank of one training
+    alone = LightningEnvironment()
+    build({**config["trainer"], "max_epochs": left, "callbacks": [recorder], "plugins": [alone]}).fit(pack)
 
 
 def quiet() -> None:

@@ -19,9 +19,6 @@ from zoo.grid import Point
 
 LOG_TAIL = 20_000  # characters of the log repeated in error.txt
 
-# Seeding and thread counts belong to the whole process, so it trains one task at a time, however many it is sent.
-alone = threading.Lock()
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -33,12 +30,10 @@ class Outcome:
 
 
 def work(points: Sequence[Point]) -> list[Outcome]:
-    """Train the points' runs, one after the other. Whatever one raises is its own failure."""
-    with alone:
-        return attempt(points)
+    """Train the points' runs, together if the engine can. Whatever one raises is its own failure.
 
-
-def attempt(points: Sequence[Point]) -> list[Outcome]:
+    Seeding, thread counts and output belong to the whole process: it must do nothing else meanwhile.
+    """
     runs = [point.run for point in points]
     try:
         with ExitStack() as held:
@@ -55,8 +50,10 @@ def attempt(points: Sequence[Point]) -> list[Outcome]:
     except BaseException as error:  # SystemExit and the like too: a run must not end its worker
         storage = isinstance(error, OSError) and error.errno in files.STORAGE
         if len(points) > 1 and not storage:  # only one of them may be to blame
-            return [outcome for point in points for outcome in attempt([point])]
+            return [outcome for point in points for outcome in work([point])]
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        if storage:
+            summary += ". Make room, or make the folder writable"
         for run in runs:
             write_error(run, traceback.format_exc())
         return [Outcome(run, summary, storage) for run in runs]
