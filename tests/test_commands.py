@@ -51,9 +51,10 @@ def test_without_the_engine_models_train_through_pytorch_and_a_line_says_so(
     assert len(read_records(next((tmp_path / "sweeps/tiny").glob("*/")))) == 2
 
 
+@pytest.mark.slow
 def test_every_launcher_trains_the_same_models(tmp_path: Path) -> None:
     sweep = ["-m", "seed=range(0,3)", "optim.lr=1e-3,1e-4"]
-    for launcher in ("joblib", "basic"):
+    for launcher in ("joblib", "basic", "zoo"):
         done = train(tmp_path, *sweep, f"sweeps={launcher}", f"hydra/launcher={launcher}")
         assert done.returncode == 0, done.stderr
         assert "6/6 epochs" in done.stderr and "6 runs done, 0 failed, 0 left" in done.stderr
@@ -61,7 +62,8 @@ def test_every_launcher_trains_the_same_models(tmp_path: Path) -> None:
     runs = sorted((tmp_path / "joblib/tiny").glob("*/"))
     assert len(runs) == 6
     for run in runs:
-        assert_same_states(run, tmp_path / "basic/tiny" / run.name, epochs=1)
+        for launcher in ("basic", "zoo"):
+            assert_same_states(run, tmp_path / launcher / "tiny" / run.name, epochs=1)
 
 
 ARCHITECTURE = """

@@ -17,7 +17,7 @@ from zoo import paths
 from zoo.record import read_records
 
 EPOCHS = 6
-SWEEP = ["-m", "seed=range(0,4)", f"trainer.max_epochs={EPOCHS}"]
+SWEEP = ["-m", "seed=range(0,4)", f"trainer.max_epochs={EPOCHS}", "hydra.launcher.n_jobs=1"]
 
 
 def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -68,7 +68,14 @@ def assert_same_sweep(cwd: Path, undisturbed: Path) -> None:
 
 
 def test_faults_hurt_only_their_own_run(tmp_path: Path) -> None:
-    done = train(tmp_path, "-m", "model=fragile", "model.faults={1:raise,2:exit,3:kill}", "seed=range(0,8)")
+    done = train(
+        tmp_path,
+        "-m",
+        "model=fragile",
+        "model.faults={1:raise,2:exit,3:kill}",
+        "seed=range(0,8)",
+        "hydra.launcher.n_jobs=1",
+    )
     assert done.returncode == 1 and "3 of 8 runs failed" in done.stderr
     errors = {path.parent.name: path.read_text() for path in (tmp_path / "sweeps/tiny").glob("*/error.txt")}
     by_seed = {seed: text for seed in range(8) for name, text in errors.items() if f"seed{seed}_" in name}
@@ -109,7 +116,7 @@ MOMENTS = [(victim, moment) for victim in ("worker", "launcher", "group") for mo
     [pytest.param(*case, marks=[pytest.mark.slow] * (case != ("launcher", 5))) for case in MOMENTS],
 )
 def test_sigkill_at_any_moment(tmp_path: Path, undisturbed: Path, victim: str, moment: int) -> None:
-    process = start(tmp_path, *SWEEP)
+    process = start(tmp_path, *SWEEP[:-1], "hydra.launcher.n_jobs=2", "hydra.launcher.pack_size=1")
     wait_for_epochs(process, tmp_path, moment)
     time.sleep(random.Random(f"{victim}{moment}").uniform(0, 0.05))
     if victim == "worker":
@@ -143,6 +150,7 @@ def test_interrupted_from_the_terminal(tmp_path: Path, undisturbed: Path, how: s
     assert_same_sweep(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_second_launcher_is_refused(tmp_path: Path) -> None:
     process = start(tmp_path, "-m", "seed=range(0,4)", "trainer.max_epochs=1000")
     wait_for_epochs(process, tmp_path, 1)
@@ -174,6 +182,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path: Path, small_disk: Path, undisturbed: Path) -> None:
     places = ["sweeps=small/sweeps", "data.cache=cache"]
     done = train(tmp_path, *SWEEP, *places)
