@@ -1,5 +1,7 @@
 """Train one model, or with -m a sweep of them: conf -> sweeps/<zoo.name>/<node>. See `python train.py --help`."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
@@ -14,4 +16,7 @@ def main(config: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Stopped. The same command again goes on from there.")

@@ -31,7 +31,8 @@ def train(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_one_model(tmp_path: Path) -> None:
     done = train(tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1].startswith("1/1 epochs") and "1 runs done" in done.stderr
     [run] = (tmp_path / "sweeps/tiny").glob("*/")
     assert len(read_records(run)) == 2
     assert (run / ".hydra/config.yaml").exists()
@@ -44,7 +45,7 @@ def test_without_the_engine_models_train_through_pytorch_and_a_line_says_so(
     monkeypatch.setenv("ZOO_LANES", "off")
     done = train(tmp_path)
     assert done.returncode == 0
-    assert done.stderr == (
+    assert done.stderr.startswith(
         "Without the CPU engine (the CPU engine is switched off (ZOO_LANES=off)) models are trained one by one "
         "through PyTorch, far slower.\n"
     )
@@ -58,7 +59,7 @@ def test_every_launcher_trains_the_same_models(tmp_path: Path) -> None:
         done = train(tmp_path, *sweep, f"sweeps={launcher}", f"hydra/launcher={launcher}")
         assert done.returncode == 0, done.stderr
         assert "6/6 epochs" in done.stderr and "6 runs done, 0 failed, 0 left" in done.stderr
-        assert all(re.match(r"\d/6 epochs, ", line) for line in done.stderr.splitlines()), done.stderr
+        assert all(re.match(r"\d/6 epochs, |6 runs done", line) for line in done.stderr.splitlines()), done.stderr
     runs = sorted((tmp_path / "joblib/tiny").glob("*/"))
     assert len(runs) == 6
     for run in runs:

@@ -6,7 +6,7 @@ from pathlib import Path
 ORDER = [
     *("errors", "paths", "files", "random"),
     *("data", "models", "init", "augment", "lanes", "node", "build", "record", "grid"),
-    *("module", "packing", "pack", "checkpoint", "run", "sweep", "progress", "status"),
+    *("module", "packing", "pack", "checkpoint", "run", "progress", "sweep", "status"),
     *("worker", "launch", "local", "dask"),
     *("architecture", "standalone", "weights", "folders", "tables", "dataset", "figures", "card", "collate"),
 ]

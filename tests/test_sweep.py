@@ -76,6 +76,8 @@ def test_every_data_set_in_its_own_sweep(grid: Callable[..., Grid], tmp_path: Pa
         (["seed=1,1"], "two points of the grid train the same model"),
         (["+zoo=usps_hyp_rand", "data=tiny", "zoo.name=tiny", "seed=1", "draw=0,1"], "sweep `draw`, not `seed`"),
         (["data.train=41"], "60 images were found"),
+        (["engine=troch"], "unknown engine=troch: choose from auto, torch"),
+        (["zoo.name=../elsewhere"], "zoo.name=../elsewhere: must be a folder's name"),
     ],
 )
 def test_refused(start: Callable[..., Path], tmp_path: Path, overrides: list[str], message: str) -> None:

@@ -64,6 +64,8 @@ def launch(points: Sequence[Point], start_workers: Callable[[int], Workers], pac
     tally = Tally(runs, all(point.config["stop_diverged"] for point in points))
     unfinished = [point for point in points if not finished(point)]
     if not unfinished:
+        tally.look(runs)
+        print(whats_next(points, tally), file=sys.stderr)
         return
     tally.look(runs)
     if text := notice(unfinished):
@@ -83,6 +85,14 @@ def launch(points: Sequence[Point], start_workers: Callable[[int], Workers], pac
         for run, reason in sorted(failures.items()):
             print(f"  {run.name}\n    {reason}\n    {paths.error(run)}", file=sys.stderr)
         raise SystemExit(1)
+    print(whats_next(points, tally), file=sys.stderr)
+
+
+def whats_next(points: Sequence[Point], tally: Tally) -> str:
+    """What is there, and how to make a zoo of it."""
+    sweeps = dict.fromkeys(point.sweep for point in points)
+    commands = " and ".join(f"`python analyze.py sweep={sweep}`" for sweep in sweeps)
+    return f"{tally.text()}. {commands} makes a zoo of them."
 
 
 def finished(point: Point) -> bool:

@@ -1,6 +1,7 @@
 """Workers on this machine: joblib's loky processes, one executor each, so that a death is its own task's alone."""
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
@@ -53,5 +54,10 @@ def start() -> ProcessPoolExecutor:
     executor = ProcessPoolExecutor(
         1, context=get_context("loky"), initializer=begin, initargs=(os.getpid(),), env=ONE_THREAD
     )
-    executor.submit(import_training)
+    # until the process ignores Ctrl-C by itself, it inherits doing so
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        executor.submit(import_training)
+    finally:
+        signal.signal(signal.SIGINT, before)
     return executor

@@ -13,6 +13,7 @@ from zoo.build import build
 from zoo.grid import Point
 from zoo.models.cnn import CNN
 
+ENGINES = ("auto", "torch")
 PACK_SIZE = 16  # models: the widest registers' lanes; more would not be faster
 
 # The optimizers that the engine knows, and the arguments that it can give them.

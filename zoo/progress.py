@@ -41,7 +41,8 @@ class Tally:
             records = read_records(run)
             self.seen[run] = changed
             self.epochs[run] = len(records) - 1
-            self.accuracy[run] = records[-1]["test_acc"]
+            if self.epochs[run]:  # an untrained model's accuracy says nothing about the sweep
+                self.accuracy[run] = records[-1]["test_acc"]
             if is_finished(records, self.target[run], self.stop_diverged):
                 self.done.add(run)
                 self.epochs[run] = self.target[run]  # a diverged model's other epochs are not to come

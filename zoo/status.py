@@ -58,8 +58,9 @@ def main() -> None:
         tally = survey(sweep)
     except ZooError as error:
         sys.exit(str(error))
-    print(f"{sweep}: {'in training' if is_held(paths.lock(sweep)) else 'at rest'}")
-    print(tally.line(recent_rate(tally)))
+    in_training = is_held(paths.lock(sweep))
+    print(f"{sweep}: {'in training' if in_training else 'at rest'}")
+    print(tally.line(recent_rate(tally) if in_training else 0.0))
     for run in sorted(tally.failed):
         print(f"failed: {paths.error(run)}")
 

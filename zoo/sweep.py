@@ -1,6 +1,7 @@
 """A sweep: its grid checked, its images prepared and its record written before anything trains."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,8 @@ from zoo.data.images import prepare as prepare_images
 from zoo.errors import ZooError
 from zoo.grid import Point
 from zoo.init import initialise
-from zoo.packing import notice
+from zoo.packing import ENGINES, notice
+from zoo.progress import Progress, Tally
 from zoo.record import read_records
 
 
@@ -36,6 +38,9 @@ def run_node(config: dict[str, Any]) -> dict[str, Any]:
             held.enter_context(training([point], point.overrides))
             if text := notice([point]):
                 print(text, file=sys.stderr)
+            tally = Tally({point.run: config["trainer"]["max_epochs"]}, config["stop_diverged"])
+            tally.look([point.run])
+            held.enter_context(Progress(tally)).running.add(point.run)
         held.enter_context(files.storage_errors())
         train([config], [point.run], paths.images(point.sweep))
     return read_records(point.run)[-1]
@@ -104,6 +109,10 @@ def check_values(configs: Sequence[Mapping[str, Any]]) -> None:
         return not known
 
     for config in configs:
+        if config["engine"] not in ENGINES:
+            raise ZooError(f"unknown engine={config['engine']}: choose from {', '.join(ENGINES)}")
+        if not re.fullmatch(r"[\w.+-]*\w[\w.+-]*", str(config["zoo"]["name"])):
+            raise ZooError(f"zoo.name={config['zoo']['name']}: must be a folder's name, of letters, digits and _.+-")
         for key, value, least in (
             ("seed", config["seed"], 0),
             ("batch_size", config["batch_size"], 1),

@@ -95,6 +95,9 @@ class ZooLauncher(PointLauncher):
     """Worker processes on this machine."""
 
     def __init__(self, n_jobs: int | None, pack_size: int | None):
+        for name, value in (("n_jobs", n_jobs), ("pack_size", pack_size)):
+            if value is not None and value < 1:
+                raise ValueError(f"hydra.launcher.{name}={value}: must be 1 or more, or null")
         self.n_jobs = n_jobs
         self.pack_size = pack_size
         self.workers: LocalWorkers | None = None
