@@ -24,11 +24,12 @@ STYLE = {
 
 
 def accuracy_over_epochs(states: pd.DataFrame, title: str) -> Figure:
-    """Box plots of test accuracy at evenly spaced epochs, the last among them; `states` as in metrics.csv."""
+    """Box plots of test accuracy at the first, the last, and evenly spaced epochs; `states` as in metrics.csv."""
     figure, axes = canvas(title)
     last = states["epoch"].max()
     step = math.ceil((last + 1) / BOXES)
-    shown = states[states["epoch"].isin(range(last, -1, -step))]
+    # the first and the last epoch, and between them as many as there is room for
+    shown = states[states["epoch"].isin({0, *range(last, step - 1, -step)})]
     groups = shown.groupby("epoch")["test_acc"]
     axes.boxplot(
         [100 * accuracies for _, accuracies in groups],
