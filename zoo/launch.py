@@ -63,11 +63,10 @@ def launch(points: Sequence[Point], start_workers: Callable[[int], Workers], pac
     runs = {point.run: point.config["trainer"]["max_epochs"] for point in points}
     tally = Tally(runs, all(point.config["stop_diverged"] for point in points))
     unfinished = [point for point in points if not finished(point)]
+    tally.look(runs)
     if not unfinished:
-        tally.look(runs)
         print(whats_next(points, tally), file=sys.stderr)
         return
-    tally.look(runs)
     if text := notice(unfinished):
         print(text, file=sys.stderr)
     workers = start_workers(len(unfinished))

@@ -38,11 +38,12 @@ def train(configs: Sequence[Mapping[str, Any]], runs: Sequence[Path], images: Pa
     prepared = Images.load(images)
     for epoch, members in from_common_epochs(list(unfinished)):
         chosen = [unfinished[run] for run in members]
+        models = [build_model(config) for config in chosen]
         if packing.reason_not(chosen[0]) is None:
-            train_pack(chosen, members, prepared, epoch)
+            fit(LanesPack(chosen, models, prepared, epoch), chosen, members)
         else:
-            for config, run in zip(chosen, members, strict=True):
-                train_pack([config], [run], prepared, epoch)
+            for config, run, model in zip(chosen, members, models, strict=True):
+                fit(TorchPack(config, model, prepared, epoch), [config], [run])
 
 
 def from_common_epochs(runs: Sequence[Path]) -> list[tuple[int, list[Path]]]:
@@ -58,15 +59,9 @@ def from_common_epochs(runs: Sequence[Path]) -> list[tuple[int, list[Path]]]:
     return groups
 
 
-def train_pack(configs: Sequence[Mapping[str, Any]], runs: Sequence[Path], images: Images, epoch: int) -> None:
-    """Train from `epoch` to the end. All of the nodes together if the engine can, a single one through PyTorch else."""
-    config = configs[0]
-    models = [build_model(config) for config in configs]
-    pack: Pack
-    if packing.reason_not(config) is None:
-        pack = LanesPack(configs, models, images, epoch)
-    else:
-        pack = TorchPack(config, models[0], images, epoch)
+def fit(pack: Pack, configs: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> None:
+    """Train the pack, whose models are at their initialisation, from its epoch's files to the end."""
+    config, epoch = configs[0], pack.epoch
     if epoch:
         states = [read_state(run, epoch) for run in runs]
         pack.load(states, [load(paths.optimizer(run, epoch)) for run in runs])

@@ -170,7 +170,6 @@ class Record:
             own.add(nodes.flat(node))
             released.add(nodes.released(node))
         self.values, self.released = own.lists(), released.lists()
-        self.epochs = self.values["trainer.max_epochs"]
         for key in self.values:
             if len(self.values[key]) > 1 and (
                 key in ("data", "model", "trainer.max_epochs") or key.startswith("data.")
