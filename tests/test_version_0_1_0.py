@@ -35,8 +35,8 @@ def test_its_zoo_opens() -> None:
 
 def test_its_sweep_resumes(old: Path) -> None:
     before = {path: path.read_bytes() for path in old.glob("sweeps/tiny/*dropout0_*/checkpoint_*/checkpoints")}
-    points = train_sweep(old, *COMMAND)
-    assert [len(read_records(point.run)) for point in points] == [3] * 4
+    nodes = train_sweep(old, *COMMAND)
+    assert [len(read_records(node.run)) for node in nodes] == [3] * 4
     assert len(list((old / "sweeps/tiny").glob("*/params.json"))) == 4
     assert len(before) == 6 and all(path.read_bytes() == content for path, content in before.items())
 
@@ -49,11 +49,11 @@ def test_its_sweep_collates(old: Path) -> None:
 
 
 def test_its_engine_trained_the_same_bits(tmp_path: Path) -> None:
-    points = train_sweep(tmp_path, *COMMAND)
-    for point in points:
-        run = OLD / "sweeps/tiny" / point.run.name
+    nodes = train_sweep(tmp_path, *COMMAND)
+    for node in nodes:
+        run = OLD / "sweeps/tiny" / node.run.name
         epochs = len(read_records(run)) - 1
         if lanes.available() and lanes.width() == 16:  # bits depend on the instruction set
-            assert_same_states(point.run, run, epochs)
+            assert_same_states(node.run, run, epochs)
         for key, value in read_state(run, epochs).items():
-            np.testing.assert_allclose(value, read_state(point.run, epochs)[key], rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(value, read_state(node.run, epochs)[key], rtol=1e-3, atol=1e-4)
