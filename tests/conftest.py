@@ -7,8 +7,8 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
+from analyze import make_zoo
 from zoo import paths
-from zoo.collate import collate
 from zoo.grid import Grid
 from zoo.node import Node
 from zoo.presets import CONF
@@ -58,5 +58,5 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def zoo(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The zoo of that sweep. Read it; write elsewhere."""
     folder = tmp_path_factory.mktemp("zoos") / "tiny"
-    collate(sweep, folder)
+    make_zoo(sweep, folder)
     return folder

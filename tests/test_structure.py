@@ -9,7 +9,8 @@ ORDER = [
     *("record", "engine", "packing", "pack", "torch_pack", "lanes_pack", "recorder", "run"),
     *("progress", "check", "manifest", "sweep", "status"),
     *("worker", "launch", "single", "local", "training_process", "dask"),
-    *("architecture", "standalone", "weights", "folders", "tables", "dataset", "figures", "card", "collate"),
+    *("architecture", "standalone", "weights", "folders", "tables", "dataset"),
+    *("summary", "figures", "analyze", "card", "runs", "collate"),
     "__main__",
 ]
 PACKAGE = Path(__file__).parent.parent / "zoo"

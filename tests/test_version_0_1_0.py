@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from analyze import make_zoo
 from tests.conftest import train_sweep
 from tests.test_run import assert_same_states
 from zoo import ZooDataset, lanes, paths
-from zoo.collate import collate
 from zoo.record import read_records, read_state
 
 OLD = Path(__file__).parent / "version_0_1_0"
@@ -42,7 +42,7 @@ def test_its_sweep_resumes(old: Path) -> None:
 
 
 def test_its_sweep_collates(old: Path) -> None:
-    summary = collate(old / "sweeps/tiny", old / "zoos/tiny")
+    summary = make_zoo(old / "sweeps/tiny", old / "zoos/tiny")
     assert summary["models"] == 4 and summary["finished"] == 3
     new, there = ZooDataset(old / "zoos/tiny"), ZooDataset(OLD / "zoos/tiny")
     assert torch.equal(new.weights, there.weights) and new.models["node"].equals(there.models["node"])
