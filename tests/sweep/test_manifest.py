@@ -108,7 +108,7 @@ def test_code_that_changed_is_refused_and_the_old_one_is_kept(tmp_path: Path, mo
     code_of.cache_clear()
     with pytest.raises(ZooError, match="the code of model is not what it was when .*sweeps/tiny was begun"):
         train_sweep(tmp_path, *overrides, "seed=1")
-    assert (paths.sources(tmp_path / "sweeps/tiny") / "model.py").read_text() == code
+    assert paths.source(tmp_path / "sweeps/tiny", "model").read_text() == code
     code_of.cache_clear()
 
 

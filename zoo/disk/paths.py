@@ -25,9 +25,9 @@ def old_nodes(folder: Path) -> Path:
     return folder / "nodes.txt"
 
 
-def sources(folder: Path) -> Path:
-    """The files of code that the user gave, as they were when the sweep began."""
-    return folder / "sources"
+def source(folder: Path, group: str) -> Path:
+    """The file of code that the user gave for a config group, as it was when the sweep began."""
+    return folder / f"source_{group}.py"
 
 
 def multirun(sweep: Path) -> Path:
@@ -36,8 +36,8 @@ def multirun(sweep: Path) -> Path:
 
 
 def dropped(sweep: Path) -> Path:
-    """The runs that were dropped from the sweep."""
-    return sweep / ".dropped"
+    """The runs that were dropped from the sweep, beside it."""
+    return sweep.with_name(f".{sweep.name}.dropped")
 
 
 def lock(folder: Path) -> Path:

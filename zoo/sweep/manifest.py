@@ -68,7 +68,12 @@ class Manifest:
         """All rows, when a command may train its nodes for more epochs than the sweep's so far."""
         new = {name: node.flat for name, node in nodes.items()}
         before, now = self.max_epochs, max_epochs(new)
-        if before is None or now is None or now <= before:
+        if before is not None and now is not None and now < before:
+            raise ZooError(
+                f"{self.folder} would hold models of different trainer.max_epochs: {before}, {now}. A zoo has one "
+                "protocol: choose another zoo.name for these"
+            )
+        if before is None or now is None or now == before:
             return {**self.rows, **new}
         if any(spans_training(row) for row in self.rows.values()) or paths.old_nodes(self.folder).exists():
             raise ZooError(
@@ -96,9 +101,10 @@ class Manifest:
             if len(found) == 1 or not is_shared(key):
                 continue
             if key.startswith("sources."):
+                group = key.removeprefix("sources.")
                 raise ZooError(
-                    f"the code of {key.removeprefix('sources.')} is not what it was when {self.folder} was begun "
-                    f"(kept in {paths.sources(self.folder)}). Put that back, or choose another zoo.name"
+                    f"the code of {group} is not what it was when {self.folder} was begun "
+                    f"(kept in {paths.source(self.folder, group)}). Put that back, or choose another zoo.name"
                 )
             raise ZooError(
                 f"{self.folder} would hold models of different {key}: {', '.join(map(str, found))}. "
@@ -169,8 +175,9 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
 def require_ours(folder: Path) -> None:
     """Raise ZooError if a folder without config.json holds anything that no sweep has."""
-    ours = {path(folder).name for path in (paths.config, paths.nodes, paths.old_nodes, paths.images, paths.sources)}
+    ours = {path(folder).name for path in (paths.config, paths.nodes, paths.old_nodes, paths.images)}
     ours |= {path(folder).name for path in (paths.architecture, paths.model_source, paths.multirun)}
+    ours |= {path.name for path in folder.glob(paths.source(folder, "*").name)}
     for entry in sorted(folder.glob("[!.]*")):
         if entry.name not in ours and not paths.hydra(entry).is_dir() and not paths.params(entry).exists():
             raise ZooError(

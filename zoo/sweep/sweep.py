@@ -43,7 +43,7 @@ def training(nodes: Iterable[Node], command: Sequence[str]) -> Iterator[list[Nod
 def keep_sources(sweep: Path, node: Node) -> None:
     """Keep the user's code as it was when the sweep began: its digest is part of the nodes' identity."""
     for group, code in user_code(node.config).items():
-        kept = paths.sources(sweep) / f"{group}.py"
+        kept = paths.source(sweep, group)
         if not kept.exists():
             files.write(kept, lambda file, text=code.text: file.write(text))
 
