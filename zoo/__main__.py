@@ -5,7 +5,7 @@ import sys
 
 from zoo.errors import ZooError
 from zoo.node import presets
-from zoo.sweep import status
+from zoo.sweep import drop, status
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
         prog="python -m zoo", description="Model zoos. To train: python train.py; to make a zoo: python analyze.py."
     )
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    for module in (presets, status):
+    for module in (presets, status, drop):
         module.add_command(commands)
     arguments = parser.parse_args()
     try:
