@@ -8,7 +8,7 @@ ORDER = [
     *("data", "models", "init", "augment", "lanes", "node", "build", "record", "grid"),
     *("module", "packing", "pack", "checkpoint", "run", "progress", "sweep", "status"),
     *("worker", "launch", "local", "dask"),
-    *("architecture", "standalone", "weights", "folders", "tables", "dataset", "figures", "card", "collate"),
+    *("reading", "architecture", "standalone", "weights", "folders", "tables", "dataset", "figures", "card", "collate"),
 ]
 PACKAGE = Path(__file__).parent.parent / "zoo"
 
