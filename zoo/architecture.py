@@ -42,7 +42,7 @@ class Entry:
         """What is wrong with it as the next of a vector filled up to `start`, if anything."""
         numbers = (self.layer, self.start, self.length, *self.shape)
         if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
-            return f"a number of {numbers} is none"
+            return f"its numbers {numbers} are not whole, or below 0"
         if self.layer >= layers or not isinstance(self.name, str):
             return f"there is no layer {self.layer}, or the name {self.name!r} is no text"
         if self.kind not in KINDS or self.dtype not in DTYPES:

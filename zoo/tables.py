@@ -188,7 +188,7 @@ def require_outcome(path: Path, models: pd.DataFrame, states: pd.DataFrame, max_
             else:
                 same = models[key].tolist() == expected.tolist()
             if not same:
-                raise damaged(path, f"its column `{key}` does not follow from the table of states")
+                raise damaged(path, f"its column `{key}` contradicts metrics.csv, or the epochs of the weights")
 
 
 def write(path: Path, table: pd.DataFrame) -> None:
@@ -202,12 +202,14 @@ def read(path: Path, types: Mapping[str, type]) -> pd.DataFrame:
     """
     with reading(path):
         [header] = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).to_numpy().tolist()
-        if "" in header or len(set(header)) < len(header) or not types.keys() <= set(header):
-            raise damaged(path, f"its columns {header} are not different, or lack one of {list(types)}")
+        if lacking := [name for name in types if name not in header]:
+            raise damaged(path, f"it lacks the columns {', '.join(lacking)}")
+        if "" in header or len(set(header)) < len(header):
+            raise damaged(path, f"its columns {header} are not all different names")
         # pandas would guess the types of other columns piece by piece, if it were to spare memory
-        table = pd.read_csv(
-            path, keep_default_na=False, na_values=[""], dtype=dict(types), low_memory=types.keys() == set(header)
-        )
+        spare = types.keys() == set(header)
+        with np.errstate(invalid="raise"):  # a number that is infinite is no id
+            table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict(types), low_memory=spare)
         if not isinstance(table.index, pd.RangeIndex):
             raise damaged(path, "its rows are longer than its header")
     return table

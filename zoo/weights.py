@@ -39,12 +39,14 @@ class WeightsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.end_shard()
-            self.name_shards()
-        elif self.file:
-            with contextlib.suppress(OSError):  # a full disk fails again here, and would hide what failed first
-                self.file.close()
+        try:
+            if kind is None:
+                self.end_shard()
+                self.name_shards()
+        finally:
+            if self.file:  # something failed, and a full disk fails again here: that would hide what failed first
+                with contextlib.suppress(OSError):
+                    self.file.close()
 
     def add(self, states: Tensor) -> None:
         """The next model's states [epochs, parameters], float32; those that are missing at the end become NaN."""
