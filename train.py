@@ -5,14 +5,14 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from zoo import node
+from zoo.resolvers import plain
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> float | None:
-    from zoo.sweep import run_node  # PyTorch is imported where it is needed: --help takes no second
+    from zoo.single import train_single  # PyTorch is imported where it is needed: --help takes no second
 
-    return run_node(node.plain(config))["test_acc"]
+    return train_single(plain(config))["test_acc"]
 
 
 if __name__ == "__main__":

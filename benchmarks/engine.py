@@ -143,7 +143,8 @@ def lightning(args: argparse.Namespace, network: str, images: Tensor, labels: Te
 
 def pack_of_one(args: argparse.Namespace, network: str, images: Tensor, labels: Tensor) -> Contender:
     from zoo.data.images import Images, Split
-    from zoo.module import TorchPack
+    from zoo.node import Node
+    from zoo.torch_pack import TorchPack
 
     quiet()
     split = Split(images, labels)
@@ -152,7 +153,7 @@ def pack_of_one(args: argparse.Namespace, network: str, images: Tensor, labels: 
     optim |= {"fused": True} if args.optimizer != "rmsprop" else {}
     config = {"seed": 0, "batch_size": BATCH, "optim": optim, "augmentation": {}, "schedule": {}}
     model = Network(network, args.activation, args.dropout)
-    pack = TorchPack(config, model, Images("random", split, split, split, 0, [], [0.0], [1.0]))
+    pack = TorchPack(Node(config), model, Images("random", split, split, split, 0, [], [0.0], [1.0]))
     return lambda seconds: fitted(pack, None, -(-len(images) // BATCH), seconds)
 
 

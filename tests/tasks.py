@@ -6,23 +6,23 @@ import time
 from collections.abc import Sequence
 
 from zoo import paths
-from zoo.grid import Point
+from zoo.node import Node
 from zoo.worker import Outcome
 
 
-def tell_process(points: Sequence[Point]) -> list[Outcome]:
+def tell_process(nodes: Sequence[Node]) -> list[Outcome]:
     """The outcome's error is the id of the process that the task is done in."""
-    return [Outcome(points[0].run, str(os.getpid()))]
+    return [Outcome(nodes[0].run, str(os.getpid()))]
 
 
-def die(points: Sequence[Point]) -> list[Outcome]:
+def die(nodes: Sequence[Node]) -> list[Outcome]:
     os.kill(os.getpid(), signal.SIGKILL)
     return []
 
 
-def go_on_forever(points: Sequence[Point]) -> list[Outcome]:
+def go_on_forever(nodes: Sequence[Node]) -> list[Outcome]:
     """The run's log is the id of the process."""
-    run = points[0].run
+    run = nodes[0].run
     run.mkdir(exist_ok=True)
     paths.log(run).write_text(str(os.getpid()))
     time.sleep(600)

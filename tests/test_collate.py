@@ -16,9 +16,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from analyze import make_zoo
 from tests.test_commands import ROOT, command
-from zoo import ZooDataset, card, paths
-from zoo.collate import collate, latest
+from zoo import ZooDataset, card, paths, tables
+from zoo.collate import latest
 from zoo.errors import ZooError
 from zoo.record import read_records, read_state
 
@@ -136,23 +137,23 @@ def test_the_zip_holds_the_zoo(zoo: Path) -> None:
 
 def test_the_sweep_stays_as_it_is(copied: Path, tmp_path: Path) -> None:
     before = contents(copied)
-    collate(copied, tmp_path / "zoo")
+    make_zoo(copied, tmp_path / "zoo")
     shutil.rmtree(tmp_path / "zoo")
     assert contents(copied) == before
 
 
 def test_the_same_sweep_makes_the_same_zoo(sweep: Path, zoo: Path, tmp_path: Path) -> None:
-    collate(sweep, tmp_path / "tiny")
+    make_zoo(sweep, tmp_path / "tiny")
     assert contents(tmp_path / "tiny") == contents(zoo)
 
 
 def test_a_grown_sweep_brings_the_zoo_up_to_date(copied: Path, tmp_path: Path) -> None:
     zoo, late = tmp_path / "zoo", runs(copied)[0]
     late.rename(tmp_path / late.name)
-    assert collate(copied, zoo)["missing"] == {late.name: card.UNTRAINED}
+    assert make_zoo(copied, zoo)["missing"] == {late.name: tables.UNTRAINED}
     assert f"- 1 model missing:\n  - {late.name}: not trained yet" in (zoo / "README.md").read_text()
     (tmp_path / late.name).rename(late)
-    assert collate(copied, zoo)["missing"] == {}
+    assert make_zoo(copied, zoo)["missing"] == {}
     assert "missing" not in (zoo / "README.md").read_text().partition("## Generating factors")[0]
     assert len(pd.read_csv(zoo / "models.csv")) == 8
     with zipfile.ZipFile(tmp_path / "zoo.zip") as archive:
@@ -162,7 +163,7 @@ def test_a_grown_sweep_brings_the_zoo_up_to_date(copied: Path, tmp_path: Path) -
 def test_an_unfinished_run(copied: Path, tmp_path: Path) -> None:
     run = runs(copied)[0]
     keep_epochs(run, 1)
-    summary = collate(copied, tmp_path / "zoo")
+    summary = make_zoo(copied, tmp_path / "zoo")
     assert summary["unfinished"] == {run.name: 1} and summary["finished"] == 7 and summary["states"] == 30
     models = pd.read_csv(tmp_path / "zoo/models.csv").set_index("node")
     row = models.loc[run.name]
@@ -180,7 +181,7 @@ def test_an_unfinished_run(copied: Path, tmp_path: Path) -> None:
 def test_a_sweep_without_a_finished_model(copied: Path, tmp_path: Path) -> None:
     for run in runs(copied):
         keep_epochs(run, 0)
-    summary = collate(copied, tmp_path / "zoo")
+    summary = make_zoo(copied, tmp_path / "zoo")
     assert summary["finished"] == 0 and summary["accuracy"]["test"]["mean"] is None
     assert "| test | – | – |" in (tmp_path / "zoo/README.md").read_text()
 
@@ -194,7 +195,7 @@ def test_a_diverged_run_stays_and_is_flagged(copied: Path, tmp_path: Path) -> No
     lines = paths.result(run).read_text().splitlines()
     lines[2] = json.dumps(json.loads(lines[2]) | {"diverged": True, "train_loss": None})
     paths.result(run).write_text("\n".join(lines) + "\n")
-    summary = collate(copied, tmp_path / "zoo")
+    summary = make_zoo(copied, tmp_path / "zoo")
     assert summary["diverged"] == {run.name: 2} and summary["unfinished"] == {} and summary["finished"] == 7
     row = pd.read_csv(tmp_path / "zoo/models.csv").set_index("node").loc[run.name]
     assert (row["status"], row["diverged"], row["last_epoch"]) == ("diverged", True, 2)
@@ -206,7 +207,7 @@ def test_a_zoo_trained_without_validation_images(copied: Path, tmp_path: Path) -
     for run in runs(copied):
         records = [record | {"val_loss": None, "val_acc": None} for record in read_records(run)]
         paths.result(run).write_text("".join(json.dumps(record) + "\n" for record in records))
-    assert collate(copied, tmp_path / "zoo")["accuracy"]["val"]["mean"] is None
+    assert make_zoo(copied, tmp_path / "zoo")["accuracy"]["val"]["mean"] is None
     models = pd.read_csv(tmp_path / "zoo/models.csv")
     assert models["val_acc"].isna().all() and models["best_epoch"].isna().all() and models["test_acc"].notna().all()
     assert len(ZooDataset(tmp_path / "zoo")) == 32
@@ -219,10 +220,10 @@ def test_a_damaged_run_is_left_out_and_named(
 ) -> None:
     run = runs(copied)[0]
     file(run).write_bytes(content)
-    missing = collate(copied, tmp_path / "zoo")["missing"]
+    missing = make_zoo(copied, tmp_path / "zoo")["missing"]
     assert missing.keys() == {run.name}
     is_empty_record = file is paths.result and not content
-    expected = card.UNTRAINED if is_empty_record else str(file(run).relative_to(copied))
+    expected = tables.UNTRAINED if is_empty_record else str(file(run).relative_to(copied))
     assert missing[run.name].startswith(expected) and "\n" not in missing[run.name]
     models = pd.read_csv(tmp_path / "zoo/models.csv")
     assert models["id"].tolist() == list(range(7)) and run.name not in models["node"].tolist()
@@ -235,7 +236,7 @@ def test_a_missing_or_foreign_checkpoint(copied: Path, tmp_path: Path) -> None:
     first, second, *_ = runs(copied)
     paths.checkpoint(first, 2).unlink()
     torch.save({"weight": torch.zeros(3)}, paths.checkpoint(second, 0))
-    missing = collate(copied, tmp_path / "zoo")["missing"]
+    missing = make_zoo(copied, tmp_path / "zoo")["missing"]
     assert missing.keys() == {first.name, second.name}
     assert "checkpoint_000002/checkpoints is missing" in missing[first.name]
     assert "checkpoint_000000/checkpoints" in missing[second.name] and "its keys are weight" in missing[second.name]
@@ -245,7 +246,7 @@ def test_a_copied_run_is_not_a_second_model(copied: Path, tmp_path: Path) -> Non
     run = runs(copied)[0]
     shutil.copytree(run, copied / "copy")
     (copied / "notes").mkdir()
-    summary = collate(copied, tmp_path / "zoo")
+    summary = make_zoo(copied, tmp_path / "zoo")
     assert summary["models"] == 8 and summary["missing"].keys() == {"copy"}
     assert run.name in summary["missing"]["copy"]
 
@@ -254,10 +255,10 @@ def test_nothing_to_collate(copied: Path, tmp_path: Path) -> None:
     for run in runs(copied):
         paths.result(run).unlink()
     with pytest.raises(ZooError, match="no run to collate.*\n.*not trained yet"):
-        collate(copied, tmp_path / "zoo")
+        make_zoo(copied, tmp_path / "zoo")
     assert [path.name for path in tmp_path.iterdir()] == ["sweeps"]
     with pytest.raises(ZooError, match="no sweep to collate: it has no config.json"):
-        collate(tmp_path, tmp_path / "zoo")
+        make_zoo(tmp_path, tmp_path / "zoo")
     with pytest.raises(ZooError, match="holds no sweep"):
         latest(tmp_path)
 
@@ -268,7 +269,7 @@ def test_models_of_different_shapes_are_no_zoo(copied: Path, tmp_path: Path) -> 
     params["config"]["model"]["channels_in"] = 3
     paths.params(run).write_text(json.dumps(params))
     with pytest.raises(ZooError, match=f"{run.name} can't be in one zoo with|in one zoo with {run.name}"):
-        collate(copied, tmp_path / "zoo")
+        make_zoo(copied, tmp_path / "zoo")
     assert not (tmp_path / "zoo").exists()
 
 
@@ -277,7 +278,7 @@ def test_what_is_no_older_state_of_the_zoo_is_refused(sweep: Path, copied: Path,
     foreign.mkdir()
     (foreign / "chapter.txt").write_text("years of work")
     other = tmp_path / "other"
-    collate(sweep, other)
+    make_zoo(sweep, other)
     smaller = runs(copied)[:4]
     for run in runs(copied)[4:]:
         shutil.rmtree(run)
@@ -292,7 +293,7 @@ def test_what_is_no_older_state_of_the_zoo_is_refused(sweep: Path, copied: Path,
     ):
         before = contents(tmp_path)
         with pytest.raises(ZooError, match=message):
-            collate(copied, folder)
+            make_zoo(copied, folder)
         assert contents(tmp_path) == before
 
 
@@ -301,16 +302,16 @@ def test_an_interrupted_collation_leaves_the_old_zoo(
     copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     keep_epochs(runs(copied)[0], 0)
-    collate(copied, tmp_path / "zoos/zoo")
+    make_zoo(copied, tmp_path / "zoos/zoo")
     before = contents(tmp_path / "zoos")
 
     def interrupted(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(card, "write", interrupted)
+    monkeypatch.setattr(card, "document", interrupted)
     for name in ("zoo", "new"):
         with pytest.raises(error):
-            collate(copied, tmp_path / "zoos" / name)
+            make_zoo(copied, tmp_path / "zoos" / name)
     assert contents(tmp_path / "zoos") == before and sorted(os.listdir(tmp_path / "zoos")) == ["zoo", "zoo.zip"]
 
 

@@ -126,6 +126,6 @@ def test_help_reads_well(tmp_path: Path) -> None:
 
 
 def test_the_table_of_presets(tmp_path: Path) -> None:
-    done = command(tmp_path, "-m", "zoo.grid")
+    done = command(tmp_path, "-m", "zoo", "presets")
     assert "27 presets" in done.stdout and "50,360" in done.stdout
     assert paths.config(tmp_path).exists() is False

@@ -8,9 +8,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 
-from zoo import node as nodes
 from zoo.build import build, build_model
-from zoo.grid import CONF, Grid
+from zoo.grid import Grid
+from zoo.presets import CONF
+from zoo.resolvers import plain
 
 CHOICES = sorted(
     (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "zoo")
@@ -20,8 +21,8 @@ CHOICES = sorted(
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_choice(grid: Callable[..., Grid], group: str, choice: str) -> None:
     extra = ["optim=sgd"] if group == "schedule" else []
-    [point] = grid(f"{group}={choice}", *extra)
-    config = point.config
+    [node] = grid(f"{group}={choice}", *extra)
+    config = node.config
     assert group == "trainer" or config[group]["name"] == choice
     model = build_model(config)
     optimizer = build(config["optim"])(model.parameters())
@@ -43,7 +44,7 @@ def test_every_preset_has_its_own_name_and_a_config_that_can_be_built() -> None:
     names = [path.stem for path in (CONF / "zoo").glob("*.yaml")]
     for name in names:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = nodes.plain(compose("train", [f"+zoo={name}"]))
+            config = plain(compose("train", [f"+zoo={name}"]))
         assert config["zoo"]["name"] == name
         build_model(config)
     assert len(names) == 27

@@ -19,12 +19,14 @@ from tests.test_launch import ROOT, SWEEP, assert_same_sweep, epochs, start, wai
 from tests.test_run import assert_same_states
 from zoo import paths
 from zoo.errors import ZooError
-from zoo.grid import Grid, Point
+from zoo.grid import Grid
+from zoo.node import Node
 from zoo.worker import Outcome
 
 pytest.importorskip("distributed")
 
-from zoo.dask import DaskWorkers, ProcessDied  # noqa: E402  what it needs may be missing
+from zoo.dask import DaskWorkers  # noqa: E402  what it needs may be missing
+from zoo.training_process import ProcessDied
 
 
 class Cluster:
@@ -70,15 +72,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int]
 
 
 @pytest.fixture
-def point(tmp_path: Path, grid: Callable[..., Grid]) -> Point:
+def node(tmp_path: Path, grid: Callable[..., Grid]) -> Node:
     (tmp_path / "tiny").mkdir()
     return next(iter(grid(f"sweeps={tmp_path}", "zoo.name=tiny")))
 
 
-def process_of_endless(point: Point) -> int:
-    while not (paths.log(point.run).exists() and paths.log(point.run).read_text()):
+def process_of_endless(node: Node) -> int:
+    while not (paths.log(node.run).exists() and paths.log(node.run).read_text()):
         time.sleep(0.05)
-    return int(paths.log(point.run).read_text())
+    return int(paths.log(node.run).read_text())
 
 
 def is_alive(process: int) -> bool:
@@ -101,34 +103,34 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 def done(workers: DaskWorkers, future: "Future[list[Outcome]]") -> "Future[list[Outcome]]":
     future.exception(timeout=60)
-    workers.released(future)
+    workers.ended(future)
     return future
 
 
-def test_tasks_are_done_apart_and_deaths_reported(point: Point) -> None:
+def test_tasks_are_done_apart_and_deaths_reported(node: Node) -> None:
     workers = DaskWorkers(None, None, 1, runs=5)
     try:
         assert workers.processes == 1
-        [first] = done(workers, workers.submit(tell_process, [point])).result()
-        [again] = done(workers, workers.submit(tell_process, [point])).result()
-        assert first.run == point.run and int(first.error) != os.getpid() and first == again
-        death = done(workers, workers.submit(die, [point])).exception()
+        [first] = done(workers, workers.submit(tell_process, [node])).result()
+        [again] = done(workers, workers.submit(tell_process, [node])).result()
+        assert first.run == node.run and int(first.error) != os.getpid() and first == again
+        death = done(workers, workers.submit(die, [node])).exception()
         assert isinstance(death, ProcessDied) and "SIGKILL" in str(death)
-        [other] = done(workers, workers.submit(tell_process, [point])).result()
+        [other] = done(workers, workers.submit(tell_process, [node])).result()
         assert other != first
-        assert workers.room() == 1000
-        point.sweep.rmdir()
-        [unseen] = done(workers, workers.submit(tell_process, [point])).result()
+        assert workers.capacity() == 1000
+        node.sweep.rmdir()
+        [unseen] = done(workers, workers.submit(tell_process, [node])).result()
         assert unseen.storage and "all machines must share it" in unseen.error
     finally:
         workers.stop()
 
 
-def test_stopping_ends_what_runs_and_leaves_the_workers(point: Point, cluster: Callable[[int], Cluster]) -> None:
+def test_stopping_ends_what_runs_and_leaves_the_workers(node: Node, cluster: Callable[[int], Cluster]) -> None:
     machines = cluster(1)
     workers = DaskWorkers(machines.address, None, None, runs=1)
-    workers.submit(go_on_forever, [point])
-    process = process_of_endless(point)
+    workers.submit(go_on_forever, [node])
+    process = process_of_endless(node)
     began = time.monotonic()
     workers.stop()
     wait_until(lambda: not is_alive(process))
@@ -136,47 +138,47 @@ def test_stopping_ends_what_runs_and_leaves_the_workers(point: Point, cluster: C
     assert machines.workers[0].poll() is None
 
 
-def test_a_worker_that_leaves_hands_its_runs_to_the_next(point: Point, cluster: Callable[[int], Cluster]) -> None:
+def test_a_worker_that_leaves_hands_its_runs_to_the_next(node: Node, cluster: Callable[[int], Cluster]) -> None:
     machines = cluster(1)
     workers = DaskWorkers(machines.address, None, None, runs=1)
     try:
-        future = workers.submit(go_on_forever, [point])
-        process = process_of_endless(point)
-        paths.log(point.run).unlink()
+        future = workers.submit(go_on_forever, [node])
+        process = process_of_endless(node)
+        paths.log(node.run).unlink()
         machines.workers[0].send_signal(signal.SIGTERM)  # as batch systems do when the time is up
         wait_until(lambda: not is_alive(process))
         machines.workers.append(machines.start_worker())
-        assert is_alive(process_of_endless(point)) and not future.done()
+        assert is_alive(process_of_endless(node)) and not future.done()
     finally:
         workers.stop()
 
 
 def test_a_lost_scheduler_is_one_clear_error(
-    point: Point, cluster: Callable[[int], Cluster], monkeypatch: pytest.MonkeyPatch
+    node: Node, cluster: Callable[[int], Cluster], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machines = cluster(1)
     workers = DaskWorkers(machines.address, None, None, runs=1)
-    future = workers.submit(go_on_forever, [point])
-    process = process_of_endless(point)
+    future = workers.submit(go_on_forever, [node])
+    process = process_of_endless(node)
     machines.scheduler.kill()
     with pytest.raises(ZooError, match=f"lost the Dask scheduler at {machines.address}"):
         done(workers, future)
     monkeypatch.setattr("zoo.dask.MOST_WAITING", 0)  # so that it is asked for the number of its threads
     with pytest.raises(ZooError, match="lost the Dask scheduler"):
-        workers.room()
+        workers.capacity()
     workers.stop()
     wait_until(lambda: not is_alive(process))
 
 
 @pytest.mark.slow
-def test_a_task_that_outlives_no_machine_is_reported(point: Point, cluster: Callable[[int], Cluster]) -> None:
+def test_a_task_that_outlives_no_machine_is_reported(node: Node, cluster: Callable[[int], Cluster]) -> None:
     machines = cluster(4)  # one more than Dask's distributed.scheduler.allowed-failures
     workers = DaskWorkers(machines.address, None, None, runs=1)
     try:
-        future = workers.submit(go_on_forever, [point])
+        future = workers.submit(go_on_forever, [node])
         for _ in machines.workers:
-            process = process_of_endless(point)
-            paths.log(point.run).unlink()
+            process = process_of_endless(node)
+            paths.log(node.run).unlink()
             os.kill(parent(process), signal.SIGKILL)
         assert "4 different workers" in str(done(workers, future).exception())
     finally:
@@ -250,14 +252,14 @@ LONG = ["-m", "seed=1,2", "trainer.max_epochs=150"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed_long(tmp_path_factory: pytest.TempPathFactory) -> list[Point]:
+def undisturbed_long(tmp_path_factory: pytest.TempPathFactory) -> list[Node]:
     return train_sweep(tmp_path_factory.mktemp("long"), *LONG[1:])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_launcher_that_ends(
-    tmp_path: Path, undisturbed_long: list[Point], cluster: Callable[[int], Cluster], how: signal.Signals
+    tmp_path: Path, undisturbed_long: list[Node], cluster: Callable[[int], Cluster], how: signal.Signals
 ) -> None:
     machines = cluster(0)
     machines.workers.append(machines.start_worker("--nthreads", "2"))  # with a nanny
@@ -275,5 +277,5 @@ def test_a_launcher_that_ends(
     assert reached == epochs(tmp_path) < 300  # nobody trains on
     finished = train(tmp_path, *LONG, *DASK, address)
     assert finished.returncode == 0, finished.stderr
-    for point in undisturbed_long:
-        assert_same_states(tmp_path / "sweeps/tiny" / point.run.name, point.run, 150)
+    for node in undisturbed_long:
+        assert_same_states(tmp_path / "sweeps/tiny" / node.run.name, node.run, 150)

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from analyze import make_zoo
 from zoo import ZooDataset, paths
 from zoo.build import build
-from zoo.collate import collate
 from zoo.dataset import SPLITS, split_models
 from zoo.errors import ZooError
 from zoo.record import read_records, read_state
@@ -44,7 +44,7 @@ def gappy(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = read_state(run, 2)
     next(iter(state.values()))[0] = torch.inf
     torch.save(state, paths.checkpoint(run, 2))
-    collate(tampered, folder / "zoo")
+    make_zoo(tampered, folder / "zoo")
     return folder / "zoo"
 
 

@@ -10,8 +10,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
 
-from zoo import node as nodes
-from zoo.grid import CONF, Grid, presets
+from zoo.grid import Grid
+from zoo.presets import CONF, presets
+from zoo.resolvers import plain
 
 
 @pytest.fixture
@@ -30,17 +31,17 @@ def loader() -> Iterator[ConfigLoader]:
         ["+note=a,b", "optim.betas=[0.8,0.9],[0.9,0.99]", "batch_size=${seed},7", "seed=3,4"],
     ],
 )
-def test_points_are_what_hydra_composes(loader: ConfigLoader, overrides: list[str]) -> None:
-    points = list(Grid(loader, "train", overrides))
-    assert len(points) == len(Grid(loader, "train", overrides))
-    for point in points:
-        assert point.config == nodes.plain(compose("train", point.overrides))
+def test_nodes_are_what_hydra_composes(loader: ConfigLoader, overrides: list[str]) -> None:
+    nodes = list(Grid(loader, "train", overrides))
+    assert len(nodes) == len(Grid(loader, "train", overrides))
+    for node in nodes:
+        assert node.config == plain(compose("train", node.overrides))
     swept = [override.split("=", 1)[0] for override in overrides]
-    assert len({tuple(point.overrides) for point in points}) == len(points)
-    assert all([typed.split("=", 1)[0] for typed in point.overrides] == swept for point in points)
+    assert len({tuple(node.overrides) for node in nodes}) == len(nodes)
+    assert all([typed.split("=", 1)[0] for typed in node.overrides] == swept for node in nodes)
 
 
-def test_points_share_nothing_that_one_could_change_for_another(loader: ConfigLoader) -> None:
+def test_nodes_share_nothing_that_one_could_change_for_another(loader: ConfigLoader) -> None:
     first, second = Grid(loader, "train", ["seed=1,2"])
     assert (first.config["seed"], second.config["seed"]) == (1, 2)
 
@@ -92,7 +93,7 @@ SEED_ZOOS = {
 
 @pytest.mark.parametrize("preset", SEED_ZOOS)
 def test_seed_presets(loader: ConfigLoader, preset: str) -> None:
-    config = nodes.plain(compose("train", [f"+zoo={preset}"]))
+    config = plain(compose("train", [f"+zoo={preset}"]))
     model, optim = config["model"], config["optim"]
     row = (config["init"]["name"], model["activation"], optim["name"], optim["lr"], optim["weight_decay"])
     assert (*row, model["dropout"]) == SEED_ZOOS[preset]
@@ -128,8 +129,8 @@ def test_hyp_presets(loader: ConfigLoader, zoo: str) -> None:
     expected = set(itertools.product(INITS, ACTIVATIONS, *HYP_ZOOS[zoo]))
     seeds: dict[str, dict[tuple, list[int]]] = {"fix": {}, "rand": {}}
     for kind, by_node in seeds.items():
-        for point in sweep_of(loader, f"{zoo}_hyp_{kind}"):
-            config, optim = point.config, point.config["optim"]
+        for node in sweep_of(loader, f"{zoo}_hyp_{kind}"):
+            config, optim = node.config, node.config["optim"]
             model = config["model"]
             node = (config["init"]["name"], model["activation"], optim["name"], optim["lr"], optim["weight_decay"])
             by_node.setdefault((*node, model["dropout"]), []).append(config["seed"])
@@ -146,7 +147,7 @@ def test_resnet_presets(loader: ConfigLoader) -> None:
         ("cifar100", 0.1, 128, 60, (40000, 10000, 10000)),
         ("tiny_imagenet", 0.1, 128, 60, (100000, 0, 10000)),
     ):
-        config = nodes.plain(compose("train", [f"+zoo={data}_resnet18"]))
+        config = plain(compose("train", [f"+zoo={data}_resnet18"]))
         assert (config["data"]["name"], config["model"]["name"]) == (data, "resnet18")
         assert config["optim"] | {"lr": lr, "weight_decay": 5e-4, "momentum": 0.9} == config["optim"]
         assert config["schedule"]["max_lr"] == lr and config["init"]["name"] == "kaiming_uniform"

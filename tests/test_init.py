@@ -23,8 +23,8 @@ EXPECTED = {
 
 @pytest.mark.parametrize("init", EXPECTED)
 def test_distribution(grid: Callable[..., Grid], init: str) -> None:
-    [point] = grid(f"init={init}", "seed=1")
-    model = build_model(point.config)
+    [node] = grid(f"init={init}", "seed=1")
+    model = build_model(node.config)
     for layer in model.module_list:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             window = layer.weight[0, 0].numel()
@@ -38,18 +38,18 @@ def test_distribution(grid: Callable[..., Grid], init: str) -> None:
 
 def test_same_as_the_released_generator(grid: Callable[..., Grid]) -> None:
     """There: torch.manual_seed(seed), the layers in order, then each layer's weight drawn again by its init."""
-    [point] = grid("init=kaiming_uniform", "seed=7")
+    [node] = grid("init=kaiming_uniform", "seed=7")
     torch.manual_seed(7)
     layers = [nn.Conv2d(1, 8, 5), nn.Conv2d(8, 6, 5), nn.Conv2d(6, 4, 2), nn.Linear(36, 20), nn.Linear(20, 10)]
     for layer in layers:
         nn.init.kaiming_uniform_(layer.weight)
-    weights = [value for key, value in build_model(point.config).state_dict().items() if key.endswith("weight")]
+    weights = [value for key, value in build_model(node.config).state_dict().items() if key.endswith("weight")]
     for ours, layer in zip(weights, layers, strict=True):
         assert torch.equal(ours, layer.weight)
 
 
 def test_batch_norm_keeps_its_own(grid: Callable[..., Grid]) -> None:
-    [point] = grid("model=resnet18", "init=kaiming_uniform")
-    model = build_model(point.config)
+    [node] = grid("model=resnet18", "init=kaiming_uniform")
+    model = build_model(node.config)
     assert (model.bn1.weight == 1).all() and (model.bn1.bias == 0).all()
     assert (model.fc.bias == 0.01).all()

@@ -6,9 +6,11 @@ import pytest
 from torch import nn
 
 from zoo import lanes
-from zoo.grid import Grid, Point
+from zoo.engine import layers_of, unsupported
+from zoo.grid import Grid
 from zoo.models.cnn import CNNSmall
-from zoo.packing import balanced, layers_of, pack, reason_not
+from zoo.node import Node
+from zoo.packing import balanced, pack
 
 needs_engine = pytest.mark.skipif(not lanes.available(), reason="the CPU engine was not built here")
 
@@ -30,9 +32,9 @@ needs_engine = pytest.mark.skipif(not lanes.available(), reason="the CPU engine 
         (["model=fragile"], "Fragile layers are not supported"),
     ],
 )
-def test_reason_not(grid: Callable[..., Grid], overrides: list[str], reason: str | None) -> None:
-    [point] = grid(*overrides)
-    assert reason_not(point.config) == reason
+def test_unsupported(grid: Callable[..., Grid], overrides: list[str], reason: str | None) -> None:
+    [node] = grid(*overrides)
+    assert unsupported(node) == reason
 
 
 def test_layers_are_known_only_where_they_are_applied_in_order() -> None:
@@ -59,26 +61,26 @@ def test_packs_differ_inside_in_per_model_values_only(grid: Callable[..., Grid])
         "optim.weight_decay=0,0.1",
         "model.dropout=0.3,0.5",
     ]
-    assert [len(points) for points in pack(list(grid(*inside)), workers=2)] == [16, 16]
+    assert [len(nodes) for nodes in pack(list(grid(*inside)), workers=2)] == [16, 16]
     between = ["model.activation=tanh,relu", "optim=adam,sgd", "model.dropout=0,0.5"]
     packs = pack(list(grid("seed=0,1", *between)), workers=2)
-    assert [len(points) for points in packs] == [2] * 8
-    for points in packs:
-        assert len({(p.config["model"]["activation"], p.config["optim"]["name"]) for p in points}) == 1
+    assert [len(nodes) for nodes in packs] == [2] * 8
+    for nodes in packs:
+        assert len({(p.config["model"]["activation"], p.config["optim"]["name"]) for p in nodes}) == 1
 
 
 @needs_engine
 def test_every_node_is_in_one_pack(grid: Callable[..., Grid]) -> None:
-    points = list(grid("seed=range(0,37)", "engine=auto,torch"))
+    nodes = list(grid("seed=range(0,37)", "engine=auto,torch"))
     for size in (None, 1, 5):
-        packs = pack(points, workers=3, pack_size=size)
-        assert sorted(p.run for points in packs for p in points) == sorted(p.run for p in points)
+        packs = pack(nodes, workers=3, pack_size=size)
+        assert sorted(p.run for nodes in packs for p in nodes) == sorted(p.run for p in nodes)
         assert all(len(members) == 1 for members in packs if members[0].config["engine"] == "torch")
         assert max(map(len, packs)) == (size or 16)
 
 
-def numbered(*sizes: int) -> list[Sequence[Point]]:
-    return [[Point([], {}) for _ in range(size)] for size in sizes]
+def numbered(*sizes: int) -> list[Sequence[Node]]:
+    return [[Node([], {}) for _ in range(size)] for size in sizes]
 
 
 @pytest.mark.parametrize(
@@ -94,4 +96,4 @@ def numbered(*sizes: int) -> list[Sequence[Point]]:
 def test_the_last_round_is_shared_where_that_is_faster(
     sizes: list[int], workers: int, width: int, expected: list[int]
 ) -> None:
-    assert [len(points) for points in balanced(numbered(*sizes), workers, width)] == expected
+    assert [len(nodes) for nodes in balanced(numbered(*sizes), workers, width)] == expected

@@ -10,11 +10,11 @@ import torch
 from tests.conftest import train_sweep
 from zoo import paths
 from zoo.build import build_model
-from zoo.checkpoint import RecordEpoch
 from zoo.data.images import Images
 from zoo.errors import ZooError
-from zoo.module import evaluate
+from zoo.models.evaluate import evaluate
 from zoo.record import read_records, read_state
+from zoo.recorder import Recorder
 
 METRICS = [f"{split}_{metric}" for split in ("train", "val", "test") for metric in ("loss", "acc")]
 
@@ -64,9 +64,9 @@ def test_epoch_0_is_the_initialisation_and_training_learns(sweep: Path) -> None:
 
 
 def test_the_same_command_twice_gives_the_same_bits(sweep: Path, tmp_path: Path) -> None:
-    points = train_sweep(tmp_path, "seed=2", "model.dropout=0,0.5", "trainer.max_epochs=3")
-    for point in points:
-        assert_same_states(point.run, sweep / point.run.name, epochs=3)
+    nodes = train_sweep(tmp_path, "seed=2", "model.dropout=0,0.5", "trainer.max_epochs=3")
+    for node in nodes:
+        assert_same_states(node.run, sweep / node.run.name, epochs=3)
 
 
 class Interruption(BaseException):
@@ -80,9 +80,9 @@ def test_an_interrupted_run_goes_on_to_the_same_states(
 ) -> None:
     """Stopped before or after an epoch's files are written, at every epoch in turn."""
     [whole] = train_sweep(tmp_path / "whole", "trainer.max_epochs=3", *overrides)
-    save = RecordEpoch.save
+    save = Recorder.save
 
-    def interrupted(self: RecordEpoch, module: object) -> None:
+    def interrupted(self: Recorder, module: object) -> None:
         if moment == "after":
             save(self, module)
         if (tmp_path / "stop").exists():
@@ -92,24 +92,23 @@ def test_an_interrupted_run_goes_on_to_the_same_states(
             save(self, module)
         (tmp_path / "stop").touch()
 
-    monkeypatch.setattr(RecordEpoch, "save", interrupted)
+    monkeypatch.setattr(Recorder, "save", interrupted)
     (tmp_path / "stop").touch()
     stops = 0
     for _ in range(10):
         try:
-            [point] = train_sweep(tmp_path / "broken", "trainer.max_epochs=3", *overrides)
+            [node] = train_sweep(tmp_path / "broken", "trainer.max_epochs=3", *overrides)
             break
         except Interruption:
             stops += 1
     assert 1 < stops < 10
-    assert_same_states(point.run, whole.run, epochs=3)
+    assert_same_states(node.run, whole.run, epochs=3)
     without_time = [
-        {key: value for key, value in record.items() if not key.startswith("time")}
-        for record in read_records(point.run)
+        {key: value for key, value in record.items() if not key.startswith("time")} for record in read_records(node.run)
     ]
     for record, twin in zip(without_time, read_records(whole.run), strict=True):
         assert record.items() <= twin.items()
-    assert [path.name for path in sorted(point.run.glob("*/optimizer"))] == ["optimizer"]
+    assert [path.name for path in sorted(node.run.glob("*/optimizer"))] == ["optimizer"]
 
 
 def test_a_finished_run_is_left_alone(sweep: Path) -> None:
@@ -144,9 +143,9 @@ def test_damaged_files_are_named(sweep: Path, tmp_path: Path) -> None:
 
 def test_a_diverged_model_is_recorded_and_trained_no_further(tmp_path: Path) -> None:
     overrides = ["optim=sgd", "optim.lr=1e20", "init=normal", "model.activation=relu", "trainer.max_epochs=4"]
-    [point] = train_sweep(tmp_path, *overrides)
-    records = read_records(point.run)
+    [node] = train_sweep(tmp_path, *overrides)
+    records = read_records(node.run)
     assert 1 < len(records) < 5 and records[-1]["diverged"] and not records[0]["diverged"]
     assert records[-1]["train_loss"] is None
-    [point] = train_sweep(tmp_path, "stop_diverged=false", *overrides)
-    assert len(read_records(point.run)) == 5
+    [node] = train_sweep(tmp_path, "stop_diverged=false", *overrides)
+    assert len(read_records(node.run)) == 5

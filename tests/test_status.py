@@ -61,7 +61,7 @@ def test_is_held(tmp_path: Path) -> None:
 
 def test_the_command(copy: Path, tmp_path: Path) -> None:
     def status(folder: Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "zoo.status", folder], capture_output=True, text=True)
+        return subprocess.run([sys.executable, "-m", "zoo", "status", folder], capture_output=True, text=True)
 
     done = status(copy)
     assert done.returncode == 0

@@ -5,10 +5,13 @@ from pathlib import Path
 
 ORDER = [
     *("errors", "paths", "files", "random"),
-    *("data", "models", "init", "augment", "lanes", "node", "build", "record", "grid"),
-    *("module", "packing", "pack", "checkpoint", "run", "progress", "sweep", "status"),
-    *("worker", "launch", "local", "dask"),
-    *("reading", "architecture", "standalone", "weights", "folders", "tables", "dataset", "figures", "card", "collate"),
+    *("data", "models", "init", "augment", "lanes", "released", "node", "resolvers", "grid", "presets", "build"),
+    *("record", "engine", "packing", "pack", "torch_pack", "lanes_pack", "recorder", "run"),
+    *("progress", "check", "manifest", "sweep", "status"),
+    *("worker", "launch", "single", "local", "training_process", "dask"),
+    *("reading", "architecture", "standalone", "weights", "folders", "tables", "dataset"),
+    *("summary", "figures", "analyze", "card", "runs", "collate"),
+    "__main__",
 ]
 PACKAGE = Path(__file__).parent.parent / "zoo"
 

@@ -19,8 +19,8 @@ def start(grid: Callable[..., Grid], tmp_path: Path) -> Callable[..., Path]:
     """`start(*overrides)`: prepare a sweep in tmp_path without training; returns its directory."""
 
     def start(*overrides: str) -> Path:
-        points = grid(f"sweeps={tmp_path}/sweeps", f"data.cache={tmp_path}/cache", "zoo.name=tiny", *overrides)
-        return prepare(points, overrides)[0].sweep
+        nodes = grid(f"sweeps={tmp_path}/sweeps", f"data.cache={tmp_path}/cache", "zoo.name=tiny", *overrides)
+        return prepare(nodes, overrides)[0].sweep
 
     return start
 
@@ -55,8 +55,8 @@ def test_images_are_those_of_the_cache(start: Callable[..., Path], tmp_path: Pat
 
 
 def test_every_data_set_in_its_own_sweep(grid: Callable[..., Grid], tmp_path: Path) -> None:
-    points = grid(f"sweeps={tmp_path}/sweeps", f"data.cache={tmp_path}/cache", "data=tiny,mnist_5k", "seed=1,2")
-    assert {point.sweep.name for point in prepare(points, [])} == {"tiny_cnn_small", "mnist_5k_cnn_small"}
+    nodes = grid(f"sweeps={tmp_path}/sweeps", f"data.cache={tmp_path}/cache", "data=tiny,mnist_5k", "seed=1,2")
+    assert {node.sweep.name for node in prepare(nodes, [])} == {"tiny_cnn_small", "mnist_5k_cnn_small"}
     assert len(Images.load(paths.images(tmp_path / "sweeps/mnist_5k_cnn_small")).trainset) == 3500
 
 
@@ -73,7 +73,7 @@ def test_every_data_set_in_its_own_sweep(grid: Callable[..., Grid], tmp_path: Pa
         (["model=cnn_large", "data.size=28"], "model=cnn_large can't take images of 28x28 pixels"),
         (["data.size=32"], "model=cnn_small can't take images of 32x32 pixels"),
         (["data=tiny,mnist_5k"], "would hold models of different data: tiny, mnist_5k"),
-        (["seed=1,1"], "two points of the grid train the same model"),
+        (["seed=1,1"], "two nodes of the grid train the same model"),
         (["+zoo=usps_hyp_rand", "data=tiny", "zoo.name=tiny", "seed=1", "draw=0,1"], "sweep `draw`, not `seed`"),
         (["data.train=41"], "60 images were found"),
         (["engine=troch"], "unknown engine=troch: choose from auto, torch"),

@@ -7,8 +7,8 @@ from typing import Any
 
 from zoo import files, paths, tables
 from zoo.architecture import Architecture
+from zoo.summary import count
 
-UNTRAINED = "not trained yet"  # why a node is missing
 LISTED = 20  # unfinished or missing models, at most; the others are counted
 FEW = 10  # numbers of a factor that are listed; of more, the range is given
 
@@ -173,8 +173,9 @@ FILES = (
 )
 
 
-def write(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], architecture: Architecture) -> None:
+def document(zoo: Path, summary: Mapping[str, Any]) -> None:
     """Write README.md, LICENSE and CITATION.cff into a zoo that is complete but for these."""
+    config, architecture = files.read_json(paths.config(zoo)), Architecture.load(paths.architecture(zoo))
     models, data = count(summary["models"], "model"), config["protocol"]["data"]
     files.write_text(paths.licence(zoo), LICENCE)
     files.write_text(paths.citation(zoo), CITATION.format(name=summary["name"], models=models, data=data))
@@ -221,7 +222,7 @@ def status(summary: Mapping[str, Any]) -> list[str]:
     if missing:
         lines.append(f"- {count(len(missing), 'model')} missing:")
         # what is damaged first: it needs a remedy
-        ordered = sorted(missing.items(), key=lambda item: item[1] == UNTRAINED)
+        ordered = sorted(missing.items(), key=lambda item: item[1] == tables.UNTRAINED)
         lines += listed(f"{node}: {reason}" for node, reason in ordered)
     return lines
 
@@ -251,10 +252,6 @@ def report(zoo: Path, summary: Mapping[str, Any]) -> str:
 def rows(cells: Iterable[Sequence[Any]]) -> str:
     """The body of a Markdown table."""
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in cells)
-
-
-def count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + "s" * (number != 1)
 
 
 def percent(share: float | None) -> str:

@@ -6,16 +6,9 @@ a run does to its process, trains as many runs at once as it has threads, and en
 
 import asyncio
 import logging
-import os
-import signal
-import socket
-import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +17,18 @@ from hydra.utils import instantiate
 from joblib import cpu_count
 
 from zoo.errors import ZooError
-from zoo.grid import Point
-from zoo.local import ONE_THREAD
-from zoo.worker import Outcome, begin
+from zoo.node import Node
+from zoo.worker import Outcome
 
 try:
-    from distributed import CancelledError, Client, KilledWorker, LocalCluster, Reschedule, Status, Worker, get_worker
+    from distributed import CancelledError, Client, KilledWorker, LocalCluster
+
+    from zoo.training_process import Function, ProcessDied, train
 except ImportError as missing:
     raise ZooError("hydra/launcher=dask needs Dask: pip install 'model-zoos[dask]'") from missing
 
 # Enough for an adaptive cluster to see that it should grow, few enough for the scheduler to stay small.
 MOST_WAITING = 1000
-LOOK_EVERY = 0.5  # seconds between two looks at whether a run is still wanted
-IDLE = 60.0  # seconds without work after which a training process ends
-
-Function = Callable[[Sequence[Point]], list[Outcome]]
-
-
-class ProcessDied(Exception):
-    """A training process ended without an answer."""
 
 
 class DaskWorkers:
@@ -84,16 +70,16 @@ class DaskWorkers:
     def lost(self) -> ZooError:
         return ZooError(f"lost the Dask scheduler at {self.address}; the same command again goes on from there")
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         return (MOST_WAITING if self.sent < MOST_WAITING else max(MOST_WAITING, 2 * self.threads())) - self.sent
 
-    def submit(self, function: Function, points: Sequence[Point]) -> Future:
+    def submit(self, function: Function, nodes: Sequence[Node]) -> Future:
         self.sent += 1
         # pure=False: the same runs sent again are another task
-        sent = self.client.submit(train, self.folder, function, list(points), pure=False)
+        sent = self.client.submit(train, self.folder, function, list(nodes), pure=False)
         return asyncio.run_coroutine_threadsafe(result(sent), self.client.loop.asyncio_loop)
 
-    def released(self, future: Future) -> None:
+    def ended(self, future: Future) -> None:
         self.sent -= 1
         error = future.exception()
         if isinstance(error, CancelledError):
@@ -122,86 +108,3 @@ def start(cluster: Mapping[str, Any], n_jobs: int | None) -> Any:
 
 async def result(sent: Any) -> list[Outcome]:
     return await sent
-
-
-# on a Dask worker
-
-
-def train(folder: Path, function: Function, points: Sequence[Point]) -> list[Outcome]:
-    """Call the function in a training process, in the launcher's working directory, from where paths count.
-
-    Raises ProcessDied if that process dies, Reschedule when the task is cancelled or the Dask worker is closed.
-    """
-    sweep = folder / points[0].sweep
-    if not sweep.is_dir():
-        reason = f"{sweep} is not to be seen on {socket.gethostname()}: all machines must share it under this path"
-        return [Outcome(points[0].run, reason, storage=True)]
-    worker = get_worker()
-    key = worker.get_current_task()
-    training = idle_or_new()
-    try:
-        training.connection.send((folder, function, points))
-        while not training.connection.poll(LOOK_EVERY):
-            if not is_wanted(worker, key):
-                training.end()
-                raise Reschedule
-        outcomes = training.connection.recv()
-    except (EOFError, ConnectionError) as error:
-        raise ProcessDied(f"{training.end()} on {socket.gethostname()}") from error
-    idle.append(training)
-    return outcomes
-
-
-def is_wanted(worker: Worker, key: str) -> bool:
-    task = worker.state.tasks.get(key)  # a cancelled one is kept there until its thread returns
-    return task is not None and task.state == "executing" and worker.status not in (Status.closing, Status.closed)
-
-
-class TrainingProcess:
-    """A training process of this Dask worker, with one compute thread."""
-
-    def __init__(self) -> None:
-        self.connection, theirs = Pipe()
-        # or PyTorch Lightning would take the tasks of a Slurm job for processes of one training
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "zoo.dask", str(theirs.fileno())],
-            env={**inherited, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(sys.path)},
-            pass_fds=[theirs.fileno()],
-        )
-        theirs.close()
-
-    def end(self) -> str:
-        """Kill it if it is alive. Returns how it ended."""
-        self.process.kill()
-        self.connection.close()
-        code = self.process.wait()
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
-
-idle: list[TrainingProcess] = []  # kept, because importing PyTorch takes seconds
-
-
-def idle_or_new() -> TrainingProcess:
-    with suppress(IndexError):
-        while (training := idle.pop()).process.poll() is not None:
-            pass
-        return training
-    return TrainingProcess()
-
-
-def main() -> None:
-    """The life of a training process."""
-    begin(os.getppid())
-    # batch systems send it to every process of a job: the Dask worker first reports that it leaves
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    connection = Connection(int(sys.argv[1]))
-    with suppress(EOFError):
-        while connection.poll(IDLE):
-            folder, function, points = connection.recv()
-            os.chdir(folder)
-            connection.send(function(points))
-
-
-if __name__ == "__main__":
-    main()

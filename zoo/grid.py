@@ -1,42 +1,19 @@
 """The grid: every node that a sweep's overrides stand for, composed fast."""
 
 import itertools
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from zoo import node as nodes
-
-CONF = Path(__file__).parent.parent / "conf"
-
-
-@dataclass(frozen=True)
-class Point:
-    """A point of the grid: what was typed for it, and the complete config it makes (plain, resolved)."""
-
-    overrides: list[str]
-    config: dict[str, Any]
-
-    @property
-    def sweep(self) -> Path:
-        return Path(self.config["sweeps"]) / self.config["zoo"]["name"]
-
-    @cached_property
-    def run(self) -> Path:
-        return self.sweep / nodes.name(nodes.values(self.config))
+import zoo.resolvers  # noqa: F401  configs refer to them
+from zoo.node import Node
 
 
 class Grid:
@@ -71,20 +48,20 @@ class Grid:
             length *= len(choices)
         return length
 
-    def __iter__(self) -> Iterator[Point]:
-        quick = [self.is_quick(override) for override in self.overrides]
-        keys = [o.key_or_group for o, is_quick in zip(self.overrides, quick, strict=True) if is_quick]
+    def __iter__(self) -> Iterator[Node]:
+        sets_value = [self.sets_value(override) for override in self.overrides]
+        keys = [o.key_or_group for o, is_set in zip(self.overrides, sets_value, strict=True) if is_set]
         templates: dict[tuple[str, ...], Template] = {}
         for typed in itertools.product(*map(typed_values, self.overrides)):
-            # all but the quickly set values decide which template serves this point
-            composed = tuple(text for (text, _), is_quick in zip(typed, quick, strict=True) if not is_quick)
+            # all but the values that are just set decide which template serves this node
+            composed = tuple(text for (text, _), is_set in zip(typed, sets_value, strict=True) if not is_set)
             overrides = [text for text, _ in typed]
             if composed not in templates:
                 templates[composed] = Template(self.compose(overrides), keys)
-            chosen = [value for (_, value), is_quick in zip(typed, quick, strict=True) if is_quick]
-            yield Point(overrides, templates[composed].fill(chosen))
+            chosen = [value for (_, value), is_set in zip(typed, sets_value, strict=True) if is_set]
+            yield Node(templates[composed].fill(chosen), overrides)
 
-    def is_quick(self, override: Override) -> bool:
+    def sets_value(self, override: Override) -> bool:
         """Whether the override is swept and just sets a value, rather than choose a config or add a key."""
         is_plain = not (override.is_add() or override.is_force_add())
         is_group = bool(self.loader.get_group_options(override.key_or_group))
@@ -175,28 +152,3 @@ def refers(text: str, keys: set[str]) -> bool:
         or any(f"{key}.".startswith(f"{reference}.") or f"{reference}.".startswith(f"{key}.") for key in keys)
         for reference in references
     )
-
-
-def presets(loader: ConfigLoader) -> list[tuple[str, int, int, int]]:
-    """Every preset of conf/zoo: its name, and how many nodes, models and epochs it has."""
-    rows = []
-    for preset in loader.get_group_options("zoo"):
-        config = loader.load_configuration("train", [f"+zoo={preset}"], run_mode=RunMode.MULTIRUN)
-        grid = Grid(loader, "train", [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()])
-        repeats = math.prod(len(choices) for key, choices in grid.factors.items() if key in ("seed", "draw"))
-        rows.append((preset, len(grid) // repeats, len(grid), config.trainer.max_epochs))
-    return rows
-
-
-def main() -> None:
-    """Print the table of presets."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        rows = presets(GlobalHydra.instance().config_loader())
-    print(f"{'preset':<28}{'nodes':>8}{'models':>8}{'epochs':>8}")
-    for preset, count, models, epochs in rows:
-        print(f"{preset:<28}{count:>8,}{models:>8,}{epochs:>8}")
-    print(f"{f'{len(rows)} presets':<28}{sum(row[1] for row in rows):>8,}{sum(row[2] for row in rows):>8,}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Train the points of a grid on many workers, so that nothing one run does hurts another, and nothing is lost."""
+"""Train the nodes of a grid on many workers, so that nothing one run does hurts another, and nothing is lost."""
 
 import queue
 import signal
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from zoo import node as nodes
 from zoo import paths
+from zoo.engine import notice
 from zoo.errors import ZooError
-from zoo.grid import Point
-from zoo.packing import notice, pack
+from zoo.node import Node
+from zoo.packing import pack
 from zoo.progress import Progress, Tally
-from zoo.record import claim, is_finished, read_records
+from zoo.record import claim, is_finished
 from zoo.worker import Outcome, work, write_error
 
 
@@ -25,7 +25,7 @@ from zoo.worker import Outcome, work, write_error
 class Task:
     """What is sent to a worker at once. `deaths`: how often a worker died of it, or of a task it was part of."""
 
-    points: Sequence[Point]
+    nodes: Sequence[Node]
     deaths: int = 0
 
 
@@ -36,14 +36,14 @@ class Workers(Protocol):
     def processes(self) -> int:
         """How many there are, or will be."""
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many more tasks can be sent now."""
 
-    def submit(self, function: Callable[[Sequence[Point]], list[Outcome]], points: Sequence[Point]) -> Future:
+    def submit(self, function: Callable[[Sequence[Node]], list[Outcome]], nodes: Sequence[Node]) -> Future:
         """Send a task; its future ends with the outcomes, or an exception if the worker died."""
 
-    def released(self, future: Future) -> None:
-        """The launcher has taken note of how this task ended."""
+    def ended(self, future: Future) -> None:
+        """A task has ended: its worker can have another."""
 
     def stop(self) -> None:
         """End all workers at once."""
@@ -53,24 +53,24 @@ class Interrupted(Exception):
     """Ctrl-C, or a request to terminate."""
 
 
-def launch(points: Sequence[Point], start_workers: Callable[[int], Workers], pack_size: int | None = None) -> None:
-    """Train every point that is not finished; returns when all are, without failures.
+def launch(nodes: Sequence[Node], start_workers: Callable[[int], Workers], pack_size: int | None = None) -> None:
+    """Train every node that is not finished; returns when all are, without failures.
 
     `start_workers` is called with the number of runs to train, if there are any; `pack_size` see zoo.packing. Raises
     SystemExit: 1 after a table of failures, 130 when interrupted, having said how to go on; ZooError if a run
     directory holds another config, or the storage fails.
     """
-    runs = {point.run: point.config["trainer"]["max_epochs"] for point in points}
-    tally = Tally(runs, all(point.config["stop_diverged"] for point in points))
-    unfinished = [point for point in points if not finished(point)]
-    tally.look(runs)
+    runs = {node.run: node.max_epochs for node in nodes}
+    tally = Tally(runs, all(node.config["stop_diverged"] for node in nodes))
+    unfinished = [node for node in nodes if not is_trained(node)]
+    tally.update(runs)
     if not unfinished:
-        print(whats_next(points, tally), file=sys.stderr)
+        print(whats_next(nodes, tally), file=sys.stderr)
         return
     if text := notice(unfinished):
         print(text, file=sys.stderr)
     workers = start_workers(len(unfinished))
-    tasks = [Task(points) for points in pack(unfinished, workers.processes, pack_size)]
+    tasks = [Task(nodes) for nodes in pack(unfinished, workers.processes, pack_size)]
     try:
         failures = train_tasks(tasks, workers, tally)
     except (Interrupted, KeyboardInterrupt):
@@ -84,23 +84,22 @@ def launch(points: Sequence[Point], start_workers: Callable[[int], Workers], pac
         for run, reason in sorted(failures.items()):
             print(f"  {run.name}\n    {reason}\n    {paths.error(run)}", file=sys.stderr)
         raise SystemExit(1)
-    print(whats_next(points, tally), file=sys.stderr)
+    print(whats_next(nodes, tally), file=sys.stderr)
 
 
-def whats_next(points: Sequence[Point], tally: Tally) -> str:
+def whats_next(nodes: Sequence[Node], tally: Tally) -> str:
     """What is there, and how to make a zoo of it."""
-    sweeps = dict.fromkeys(point.sweep for point in points)
+    sweeps = dict.fromkeys(node.sweep for node in nodes)
     commands = " and ".join(f"`python analyze.py sweep={sweep}`" for sweep in sweeps)
     return f"{tally.text()}. {commands} makes a zoo of them."
 
 
-def finished(point: Point) -> bool:
-    """Whether the run has nothing left to train. Raises ZooError if its directory holds another config."""
-    run = point.run
-    if not paths.params(run).exists():
+def is_trained(node: Node) -> bool:
+    """Whether the node has nothing left to train. Raises ZooError if its directory holds another config."""
+    if not paths.params(node.run).exists():
         return False
-    claim(run, nodes.params(nodes.values(point.config)))
-    return is_finished(read_records(run), point.config["trainer"]["max_epochs"], point.config["stop_diverged"])
+    claim(node)
+    return is_finished(node)
 
 
 def train_tasks(tasks: Sequence[Task], workers: Workers, tally: Tally) -> dict[Path, str]:
@@ -111,17 +110,17 @@ def train_tasks(tasks: Sequence[Task], workers: Workers, tally: Tally) -> dict[P
     with interruptible(), Progress(tally) as progress:
         try:
             while waiting or running:
-                while waiting and workers.room():
+                while waiting and workers.capacity():
                     task = waiting.popleft()
-                    progress.running |= {point.run for point in task.points}
-                    future = workers.submit(work, task.points)
+                    progress.running |= {node.run for node in task.nodes}
+                    future = workers.submit(work, task.nodes)
                     running[future] = task
                     future.add_done_callback(ended.put)
                 future = ended.get()
                 task = running.pop(future)
-                workers.released(future)
-                progress.running -= {point.run for point in task.points}
-                tally.look(point.run for point in task.points)
+                workers.ended(future)
+                progress.running -= {node.run for node in task.nodes}
+                tally.update(node.run for node in task.nodes)
                 if death := future.exception():
                     outcomes = after_death(task, death, waiting)
                 else:
@@ -140,12 +139,12 @@ def train_tasks(tasks: Sequence[Task], workers: Workers, tally: Tally) -> dict[P
 def after_death(task: Task, death: BaseException, waiting: deque[Task]) -> list[Outcome]:
     """Once, give each run of a task whose worker died another chance, by itself; then it has failed."""
     if task.deaths == 0:
-        waiting.extendleft(Task([point], deaths=1) for point in reversed(task.points))
+        waiting.extendleft(Task([node], deaths=1) for node in reversed(task.nodes))
         return []
     reason = " ".join(str(death).split())
-    for point in task.points:
-        write_error(point.run, f"The worker process died, twice: {reason}")
-    return [Outcome(point.run, f"its worker process died, twice: {reason}") for point in task.points]
+    for node in task.nodes:
+        write_error(node.run, f"The worker process died, twice: {reason}")
+    return [Outcome(node.run, f"its worker process died, twice: {reason}") for node in task.nodes]
 
 
 @contextmanager

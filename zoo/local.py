@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import get_context
 
-from zoo.grid import Point
+from zoo.node import Node
 from zoo.worker import Outcome, begin, import_training
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
@@ -22,22 +22,22 @@ class LocalWorkers:
         self.idle = [start() for _ in range(processes)]
         self.busy: dict[Future, ProcessPoolExecutor] = {}
 
-    def keep(self, most: int) -> None:
+    def limit(self, most: int) -> None:
         """End those that there is nothing to do for."""
         while len(self.idle) > most:
             self.idle.pop().shutdown(wait=False, kill_workers=True)
         self.processes = min(self.processes, most)
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         return len(self.idle)
 
-    def submit(self, function: Callable[[Sequence[Point]], list[Outcome]], points: Sequence[Point]) -> Future:
+    def submit(self, function: Callable[[Sequence[Node]], list[Outcome]], nodes: Sequence[Node]) -> Future:
         executor = self.idle.pop()
-        future = executor.submit(function, points)
+        future = executor.submit(function, nodes)
         self.busy[future] = executor
         return future
 
-    def released(self, future: Future) -> None:
+    def ended(self, future: Future) -> None:
         executor = self.busy.pop(future)
         if future.exception():  # loky gives up an executor whose process died
             executor.shutdown(wait=False, kill_workers=True)

@@ -11,13 +11,13 @@ from types import TracebackType
 from tqdm import tqdm
 
 from zoo import paths
-from zoo.record import is_finished, read_records
+from zoo.record import is_complete, read_records
 
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
 
 
 class Tally:
-    """Counts of a sweep's runs and epochs, and its models' accuracies, as of the last look at the files."""
+    """Counts of a sweep's runs and epochs, and its models' accuracies, as of the last update from the files."""
 
     def __init__(self, runs: Mapping[Path, int], stop_diverged: bool = True):
         """`runs`: the run directories, each with the number of epochs after which it is done."""
@@ -29,7 +29,7 @@ class Tally:
         self.done: set[Path] = set()
         self.failed: set[Path] = set()
 
-    def look(self, runs: Iterable[Path]) -> None:
+    def update(self, runs: Iterable[Path]) -> None:
         """Read the records of these runs that changed since they were last looked at."""
         for run in runs:
             try:
@@ -43,7 +43,7 @@ class Tally:
             self.epochs[run] = len(records) - 1
             if self.epochs[run]:  # an untrained model's accuracy says nothing about the sweep
                 self.accuracy[run] = records[-1]["test_acc"]
-            if is_finished(records, self.target[run], self.stop_diverged):
+            if is_complete(records, self.target[run], self.stop_diverged):
                 self.done.add(run)
                 self.epochs[run] = self.target[run]  # a diverged model's other epochs are not to come
 
@@ -114,7 +114,7 @@ class Progress:
             wait = max(self.interval, 10 * (time.monotonic() - began))
 
     def show(self, last: bool = False) -> None:
-        self.tally.look(list(self.running))
+        self.tally.update(list(self.running))
         if not self.bar.disable:
             self.bar.set_description_str(self.tally.text(), refresh=False)
             self.bar.update(self.tally.trained_epochs - self.bar.n)

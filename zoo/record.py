@@ -5,24 +5,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import files, paths
-from zoo import node as nodes
 from zoo.errors import ZooError
+from zoo.node import Node, canonical
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def claim(run: Path, params: dict[str, Any]) -> None:
-    """Write params.json, or make sure that the one there is the same."""
-    path = paths.params(run)
+def claim(node: Node) -> None:
+    """Write the params.json of the node's run, or make sure that the one there is the same."""
+    path, params = paths.params(node.run), node.params
     if not path.exists():
         files.write_json(path, params)
         return
     there = files.read_json(path)
-    if nodes.canonical(there.get("config")) != nodes.canonical(params["config"]):
+    if canonical(there.get("config")) != canonical(params["config"]):
         differing = [key for key in params if key != "config" and there.get(key) != params[key]]
         raise ZooError(
-            f"{run} holds another config: "
+            f"{node.run} holds another config: "
             + ", ".join(f"{key}={there.get(key)!r} there, {params[key]!r} here" for key in differing)
             + ". Move that directory away, or choose another zoo.name"
         )
@@ -46,7 +46,12 @@ def read_records(run: Path) -> list[dict[str, Any]]:
     return records
 
 
-def is_finished(records: list[dict[str, Any]], max_epochs: int, stop_diverged: bool = True) -> bool:
+def is_finished(node: Node) -> bool:
+    """Whether the node's run has nothing left to train."""
+    return is_complete(read_records(node.run), node.max_epochs, node.config["stop_diverged"])
+
+
+def is_complete(records: list[dict[str, Any]], max_epochs: int, stop_diverged: bool = True) -> bool:
     """Whether there is nothing left to train: every epoch is recorded, or the model diverged and that ends it."""
     return bool(records) and (len(records) > max_epochs or (stop_diverged and records[-1]["diverged"]))
 

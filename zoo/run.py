@@ -2,75 +2,69 @@
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
-from zoo import node as nodes
-from zoo import packing, paths
+from zoo import paths
 from zoo.build import build, build_model
-from zoo.checkpoint import RecordEpoch
 from zoo.data.images import Images
-from zoo.module import Pack, TorchPack
-from zoo.pack import LanesPack
+from zoo.engine import unsupported
+from zoo.lanes_pack import LanesPack
+from zoo.node import Node
+from zoo.pack import Pack
 from zoo.record import claim, is_finished, load, read_records, read_state
+from zoo.recorder import Recorder
+from zoo.torch_pack import TorchPack
 
 
-def train(configs: Sequence[Mapping[str, Any]], runs: Sequence[Path], images: Path) -> None:
-    """Train the nodes of `configs` (plain, of one pack_key) in the directories `runs` on the images in file `images`.
+def train(nodes: Sequence[Node], images: Path) -> None:
+    """Train the nodes (of one pack_key) in their run directories on the images in file `images`.
 
     Finished runs are left as they are; interrupted ones go on from a complete epoch, to the same states as if they
     had never stopped. Raises ZooError, before anything is trained, if a run directory holds another config.
     """
     quiet()
     torch.set_num_threads(1)
-    for config, run in zip(configs, runs, strict=True):
-        claim(run, nodes.params(nodes.values(config)))
-    max_epochs, stop_diverged = configs[0]["trainer"]["max_epochs"], configs[0]["stop_diverged"]
-    unfinished = {
-        run: config
-        for config, run in zip(configs, runs, strict=True)
-        if not is_finished(read_records(run), max_epochs, stop_diverged)
-    }
+    for node in nodes:
+        claim(node)
+    unfinished = [node for node in nodes if not is_finished(node)]
     prepared = Images.load(images)
-    for epoch, members in from_common_epochs(list(unfinished)):
-        chosen = [unfinished[run] for run in members]
-        models = [build_model(config) for config in chosen]
-        if packing.reason_not(chosen[0]) is None:
-            fit(LanesPack(chosen, models, prepared, epoch), chosen, members)
+    for epoch, members in from_common_epochs(unfinished):
+        models = [build_model(node.config) for node in members]
+        if unsupported(members[0]) is None:
+            fit(LanesPack(members, models, prepared, epoch), members)
         else:
-            for config, run, model in zip(chosen, members, models, strict=True):
-                fit(TorchPack(config, model, prepared, epoch), [config], [run])
+            for node, model in zip(members, models, strict=True):
+                fit(TorchPack(node, model, prepared, epoch), [node])
 
 
-def from_common_epochs(runs: Sequence[Path]) -> list[tuple[int, list[Path]]]:
-    """Which runs can go on together, and from which complete epoch: of each its last, or the one before."""
+def from_common_epochs(nodes: Sequence[Node]) -> list[tuple[int, list[Node]]]:
+    """Which nodes can go on together, and from which complete epoch: of each its last, or the one before."""
     groups = []
-    left = list(runs)
+    left = list(nodes)
     while left:
-        last = {run: max(len(read_records(run)) - 1, 0) for run in left}
+        last = {node: max(len(read_records(node.run)) - 1, 0) for node in left}
         epoch = min(last.values())
-        members = [run for run in left if last[run] == epoch or paths.optimizer(run, epoch).exists()]
+        members = [node for node in left if last[node] == epoch or paths.optimizer(node.run, epoch).exists()]
         groups.append((epoch, members))
-        left = [run for run in left if run not in members]
+        left = [node for node in left if node not in members]
     return groups
 
 
-def fit(pack: Pack, configs: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> None:
+def fit(pack: Pack, nodes: Sequence[Node]) -> None:
     """Train the pack, whose models are at their initialisation, from its epoch's files to the end."""
-    config, epoch = configs[0], pack.epoch
+    config, epoch = nodes[0].config, pack.epoch
     if epoch:
-        states = [read_state(run, epoch) for run in runs]
-        pack.load(states, [load(paths.optimizer(run, epoch)) for run in runs])
-    params = [nodes.released(nodes.values(config)) for config in configs]
-    recorder = RecordEpoch(runs, params, config["stop_diverged"])
+        states = [read_state(node.run, epoch) for node in nodes]
+        pack.load(states, [load(paths.optimizer(node.run, epoch)) for node in nodes])
     left = config["trainer"]["max_epochs"] - epoch
     # in a job of a batch system, each of its processes trains models of its own: none is a rank of one training
     alone = LightningEnvironment()
-    build({**config["trainer"], "max_epochs": left, "callbacks": [recorder], "plugins": [alone]}).fit(pack)
+    trainer = build({**config["trainer"], "max_epochs": left, "callbacks": [Recorder(nodes)], "plugins": [alone]})
+    trainer.fit(pack)
 
 
 def quiet() -> None:

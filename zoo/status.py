@@ -1,7 +1,6 @@
-"""`python -m zoo.status SWEEP`: how far a sweep is, in progress or at rest, from its files alone."""
+"""`python -m zoo status SWEEP`: how far a sweep is, in progress or at rest, from its files alone."""
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def survey(sweep: Path) -> Tally:
     epochs = files.read_json(paths.config(sweep))["protocol"]["trainer.max_epochs"]
     runs = {sweep / name: epochs for name in paths.nodes(sweep).read_text(encoding="utf-8").split()}
     tally = Tally(runs)
-    tally.look(runs)
+    tally.update(runs)
     tally.failed = {run for run in runs if run not in tally.done and paths.error(run).exists()}
     return tally
 
@@ -50,20 +49,16 @@ def is_held(lock: Path) -> bool:
         return True
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m zoo.status", description="How far a sweep is.")
-    parser.add_argument("sweep", type=Path, help="the sweep's directory, such as sweeps/mnist_seed")
-    sweep = parser.parse_args().sweep
-    try:
-        tally = survey(sweep)
-    except ZooError as error:
-        sys.exit(str(error))
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("status", help="how far a sweep is", description="How far a sweep is.")
+    command.add_argument("sweep", type=Path, help="the sweep's directory, such as sweeps/mnist_seed")
+    command.set_defaults(run=lambda arguments: print(report(arguments.sweep)))
+
+
+def report(sweep: Path) -> str:
+    """Whether the sweep is in training, how far it is, and what failed."""
+    tally = survey(sweep)
     in_training = is_held(paths.lock(sweep))
-    print(f"{sweep}: {'in training' if in_training else 'at rest'}")
-    print(tally.line(recent_rate(tally) if in_training else 0.0))
-    for run in sorted(tally.failed):
-        print(f"failed: {paths.error(run)}")
-
-
-if __name__ == "__main__":
-    main()
+    lines = [f"{sweep}: {'in training' if in_training else 'at rest'}"]
+    lines += [tally.line(recent_rate(tally) if in_training else 0.0)]
+    return "\n".join([*lines, *(f"failed: {paths.error(run)}" for run in sorted(tally.failed))])

@@ -15,7 +15,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from zoo import files, paths
-from zoo.grid import Point
+from zoo.node import Node
 
 LOG_TAIL = 20_000  # characters of the log repeated in error.txt
 
@@ -29,28 +29,28 @@ class Outcome:
     storage: bool = False  # whether the error is the storage's, which no other run would escape either
 
 
-def work(points: Sequence[Point]) -> list[Outcome]:
-    """Train the points' runs, together if the engine can. Whatever one raises is its own failure.
+def work(nodes: Sequence[Node]) -> list[Outcome]:
+    """Train the nodes, together if the engine can. What one run raises is an outcome, and ends no other.
 
     Seeding, thread counts and output belong to the whole process: it must do nothing else meanwhile.
     """
-    runs = [point.run for point in points]
+    runs = [node.run for node in nodes]
     try:
         with ExitStack() as held:
             for run in sorted(runs):  # in the same order everywhere, or two processes could wait for each other
                 held.enter_context(files.locked(paths.lock(run), wait=True))
             held.enter_context(output_to(paths.log(runs[0])))
-            for point in points:
-                files.remove_leftovers(point.run)
-                paths.error(point.run).unlink(missing_ok=True)
-                write_hydra_record(point)
+            for node in nodes:
+                files.remove_leftovers(node.run)
+                paths.error(node.run).unlink(missing_ok=True)
+                write_hydra_record(node)
             from zoo.run import train  # takes seconds, and launchers import this module too
 
-            train([point.config for point in points], runs, paths.images(points[0].sweep))
+            train(nodes, paths.images(nodes[0].sweep))
     except BaseException as error:  # SystemExit and the like too: a run must not end its worker
         storage = isinstance(error, OSError) and error.errno in files.STORAGE
-        if len(points) > 1 and not storage:  # only one of them may be to blame
-            return [outcome for point in points for outcome in work([point])]
+        if len(nodes) > 1 and not storage:  # only one of them may be to blame
+            return [outcome for node in nodes for outcome in work([node])]
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
         if storage:
             summary += ". Make room, or make the folder writable"
@@ -60,11 +60,11 @@ def work(points: Sequence[Point]) -> list[Outcome]:
     return [Outcome(run) for run in runs]
 
 
-def write_hydra_record(point: Point) -> None:
+def write_hydra_record(node: Node) -> None:
     """As Hydra does for a single run: the composed config, and what was typed for it."""
-    folder = paths.hydra(point.run)
-    files.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(point.config)))
-    files.write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(point.overrides)))
+    folder = paths.hydra(node.run)
+    files.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(node.config))))
+    files.write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(node.overrides))))
 
 
 def write_error(run: Path, reason: str) -> None:

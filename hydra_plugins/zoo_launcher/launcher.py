@@ -12,9 +12,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:  # Hydra imports every plugin at every start: what takes long is imported where it is used
-    from zoo.grid import Point
     from zoo.launch import Workers
     from zoo.local import LocalWorkers
+    from zoo.node import Node
 
 
 @dataclass
@@ -46,8 +46,8 @@ store.store(group="hydra/launcher", name="zoo", node=ZooLauncherConf, provider="
 store.store(group="hydra/launcher", name="dask", node=DaskLauncherConf, provider="zoo_launcher")
 
 
-class PointLauncher(Launcher):
-    """Trains points of the grid on workers, see zoo.launch. The task function stays unused: workers call zoo.run."""
+class NodeLauncher(Launcher):
+    """Trains nodes on workers, see zoo.launch. The task function stays unused: workers call zoo.run."""
 
     pack_size: int | None = None
 
@@ -66,32 +66,32 @@ class PointLauncher(Launcher):
         """
         yield
 
-    def launch_points(self, points: Sequence["Point"]) -> None:
+    def launch_nodes(self, nodes: Sequence["Node"]) -> None:
         from zoo.launch import launch
 
-        launch(points, self.start_workers, self.pack_size)
+        launch(nodes, self.start_workers, self.pack_size)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Hydra's own way to call a launcher: any sweeper's, so that a search can drive it too."""
-        from zoo import node as nodes
-        from zoo.grid import Point
+        from zoo.node import Node
         from zoo.record import read_records
+        from zoo.resolvers import plain
         from zoo.sweep import training
 
-        points, returns = [], []
+        nodes, returns = [], []
         for overrides in job_overrides:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            points.append(Point(list(overrides), nodes.plain(config)))
-        with training(points, OmegaConf.to_container(self.config.hydra.overrides.task)):
-            self.launch_points(points)
-        for point in points:
-            done = JobReturn(overrides=point.overrides, cfg=OmegaConf.create(point.config), status=JobStatus.COMPLETED)
-            done.return_value = read_records(point.run)[-1]["test_acc"]
+            nodes.append(Node(plain(config), list(overrides)))
+        with training(nodes, OmegaConf.to_container(self.config.hydra.overrides.task)):
+            self.launch_nodes(nodes)
+        for node in nodes:
+            done = JobReturn(overrides=node.overrides, cfg=OmegaConf.create(node.config), status=JobStatus.COMPLETED)
+            done.return_value = read_records(node.run)[-1]["test_acc"]
             returns.append(done)
         return returns
 
 
-class ZooLauncher(PointLauncher):
+class ZooLauncher(NodeLauncher):
     """Worker processes on this machine."""
 
     def __init__(self, n_jobs: int | None, pack_size: int | None):
@@ -104,7 +104,7 @@ class ZooLauncher(PointLauncher):
 
     def start_workers(self, runs: int) -> "Workers":
         workers = self.workers or self.new_workers(runs)
-        workers.keep(runs)
+        workers.limit(runs)
         return workers
 
     @contextmanager
@@ -124,7 +124,7 @@ class ZooLauncher(PointLauncher):
         return LocalWorkers(min(most, self.n_jobs or cpu_count()))
 
 
-class DaskLauncher(PointLauncher):
+class DaskLauncher(NodeLauncher):
     """Dask's workers, on any machines that share the sweeps' folder under the same path."""
 
     def __init__(self, address: str | None, cluster: DictConfig | None, n_jobs: int | None, pack_size: int | None):

@@ -42,22 +42,22 @@ class ZooSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         # imported here: Hydra imports every plugin at every start
-        from hydra_plugins.zoo_launcher.launcher import PointLauncher
+        from hydra_plugins.zoo_launcher.launcher import NodeLauncher
         from zoo.grid import Grid
         from zoo.progress import Progress, Tally
         from zoo.sweep import training
 
         overrides = [f"{key}={value}" for key, value in self.params.items()] + arguments
         grid = Grid(self.hydra_context.config_loader, self.config.hydra.job.config_name, overrides)
-        with self.launcher.starting_up(len(grid)) if isinstance(self.launcher, PointLauncher) else nullcontext():
-            with training(grid, arguments) as points:
-                if isinstance(self.launcher, PointLauncher):
-                    self.launcher.launch_points(points)
+        with self.launcher.starting_up(len(grid)) if isinstance(self.launcher, NodeLauncher) else nullcontext():
+            with training(grid, arguments) as nodes:
+                if isinstance(self.launcher, NodeLauncher):
+                    self.launcher.launch_nodes(nodes)
                     return []
-                runs = {point.run: point.config["trainer"]["max_epochs"] for point in points}
+                runs = {node.run: node.max_epochs for node in nodes}
                 with Progress(Tally(runs)) as progress:
                     progress.running = set(runs)
-                    returns: Any = self.launcher.launch([point.overrides for point in points], initial_job_idx=0)
+                    returns: Any = self.launcher.launch([node.overrides for node in nodes], initial_job_idx=0)
         for job in returns:
             job.return_value  # noqa: B018  raises what the job raised
         return returns

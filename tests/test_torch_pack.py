@@ -13,7 +13,7 @@ from zoo import paths
 from zoo.build import build_model
 from zoo.data.images import Images, Split
 from zoo.grid import Grid
-from zoo.module import evaluate
+from zoo.models.evaluate import evaluate
 from zoo.random import data_order, derive
 from zoo.record import read_records, read_state
 from zoo.run import train
@@ -31,13 +31,13 @@ from zoo.run import train
     ],
 )
 def test_same_as_a_plain_loop(grid: Callable[..., Grid], tmp_path: Path, overrides: list[str]) -> None:
-    [point] = prepare(
+    [node] = prepare(
         grid(f"sweeps={tmp_path}", f"data.cache={tmp_path}/cache", "trainer.max_epochs=2", "seed=3", *overrides), []
     )
-    train([point.config], [point.run], paths.images(point.sweep))
+    train([node], paths.images(node.sweep))
 
-    config, optim = point.config, point.config["optim"]
-    images = Images.load(paths.images(point.sweep)).trainset
+    config, optim = node.config, node.config["optim"]
+    images = Images.load(paths.images(node.sweep)).trainset
     model = build_model(config)
     optimizer = {
         "adam": lambda p: torch.optim.Adam(p, lr=optim["lr"], weight_decay=optim["weight_decay"]),
@@ -60,7 +60,7 @@ def test_same_as_a_plain_loop(grid: Callable[..., Grid], tmp_path: Path, overrid
             optimizer.step()
             if config["schedule"]["name"] == "one_cycle":
                 schedule.step()
-        for key, value in read_state(point.run, epoch).items():
+        for key, value in read_state(node.run, epoch).items():
             torch.testing.assert_close(value, model.state_dict()[key], rtol=1e-4, atol=1e-6)
 
 
@@ -78,9 +78,9 @@ def test_evaluate() -> None:
 def test_a_resnet_trains_with_its_schedule_and_augmentation(grid: Callable[..., Grid], tmp_path: Path) -> None:
     overrides = ["model=resnet18", "optim=sgd", "schedule=one_cycle", "augmentation=crop_flip", "batch_size=20"]
     places = [f"sweeps={tmp_path}", f"data.cache={tmp_path}/cache", "trainer.max_epochs=1"]
-    points = prepare(grid(*places, *overrides, "seed=0,1"), [])
-    for point in points:
-        train([point.config], [point.run], paths.images(point.sweep))
-    first, second = (read_state(point.run, 1) for point in points)
+    nodes = prepare(grid(*places, *overrides, "seed=0,1"), [])
+    for node in nodes:
+        train([node], paths.images(node.sweep))
+    first, second = (read_state(node.run, 1) for node in nodes)
     assert first["bn1.num_batches_tracked"] == 2 and not torch.equal(first["fc.weight"], second["fc.weight"])
-    assert [record["training_iteration"] for record in read_records(points[0].run)] == [0, 1]
+    assert [record["training_iteration"] for record in read_records(nodes[0].run)] == [0, 1]

@@ -4,17 +4,17 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from zoo import files, paths
-from zoo.module import Pack
+from zoo.node import Node
+from zoo.pack import Pack
 from zoo.record import read_records
 
 
-class RecordEpoch(pl.Callback):
+class Recorder(pl.Callback):
     """Before the first step and after every epoch: evaluate, write the checkpoints, then the records.
 
     A record (a line of result.json) comes after its checkpoint: an epoch that has one is complete, whatever happens
@@ -22,12 +22,12 @@ class RecordEpoch(pl.Callback):
     that there is always one epoch from which all can go on together.
     """
 
-    def __init__(self, runs: Sequence[Path], params: Sequence[dict[str, Any]], stop_diverged: bool = True):
-        """`params` is repeated in every record, as the released zoos have it. A model with a non-finite weight
-        never comes back: with `stop_diverged`, its record ends there, and training when all have diverged."""
-        self.runs = runs
-        self.params = params
-        self.stop_diverged = stop_diverged
+    def __init__(self, nodes: Sequence[Node]):
+        """A node's released keys are repeated in every record, as the released zoos have it. A model with a non-finite
+        weight never comes back: with `stop_diverged`, its record ends there, and training when all have diverged."""
+        self.runs = [node.run for node in nodes]
+        self.params = [node.released for node in nodes]
+        self.stop_diverged = nodes[0].config["stop_diverged"]
         self.records: list[list[dict[str, Any]]] = []
         self.started = 0.0
 
@@ -41,9 +41,9 @@ class RecordEpoch(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Pack) -> None:
         self.save(pl_module)
-        trainer.should_stop = not self.going()
+        trainer.should_stop = not self.active()
 
-    def going(self) -> list[int]:
+    def active(self) -> list[int]:
         """Which models of the pack are still recorded."""
         return [
             index
@@ -52,13 +52,13 @@ class RecordEpoch(pl.Callback):
         ]
 
     def save(self, pack: Pack) -> None:
-        epoch, going = pack.epoch, self.going()
+        epoch, active = pack.epoch, self.active()
         states, training_states, metrics = pack.states(), pack.training_states(), pack.evaluate()
         seconds = (time.perf_counter() - self.started) / len(self.runs)
-        for index in going:
+        for index in active:
             files.write_torch(paths.checkpoint(self.runs[index], epoch), states[index])
             files.write_torch(paths.optimizer(self.runs[index], epoch), training_states[index])
-        for index in going:
+        for index in active:
             records = self.records[index]
             records.append(
                 {
@@ -72,7 +72,7 @@ class RecordEpoch(pl.Callback):
             )
             lines = "".join(json.dumps(record) + "\n" for record in records)
             files.write_text(paths.result(self.runs[index]), lines)
-        for index in going if epoch else ():
+        for index in active if epoch else ():
             paths.optimizer(self.runs[index], epoch - 1).unlink(missing_ok=True)
         self.started = time.perf_counter()
 

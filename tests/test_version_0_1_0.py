@@ -1,0 +1,59 @@
+"""Sweeps and zoos of version 0.1.0 load, resume and collate; its engine's weights are ours, bit for bit."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analyze import make_zoo
+from tests.conftest import train_sweep
+from tests.test_run import assert_same_states
+from zoo import ZooDataset, lanes, paths
+from zoo.record import read_records, read_state
+
+OLD = Path(__file__).parent / "version_0_1_0"
+COMMAND = ["seed=0,1", "model.dropout=0,0.5", "trainer.max_epochs=2"]
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A copy of the old sweep, in a folder to run commands in."""
+    shutil.copytree(OLD / "sweeps", tmp_path / "sweeps")
+    return tmp_path
+
+
+def test_its_zoo_opens() -> None:
+    dataset = ZooDataset(OLD / "zoos/tiny")
+    assert len(dataset) == 3 * 3 + 2 and dataset.weights.shape == (11, 2464)
+    assert dataset.factors == ["model.dropout", "seed"]
+    state = dataset.state_dict(0, 2)
+    run = paths.runs(OLD / "zoos/tiny") / dataset.models["node"][0]
+    assert all(torch.equal(state[key], value) for key, value in read_state(run, 2).items())
+
+
+def test_its_sweep_resumes(old: Path) -> None:
+    before = {path: path.read_bytes() for path in old.glob("sweeps/tiny/*dropout0_*/checkpoint_*/checkpoints")}
+    nodes = train_sweep(old, *COMMAND)
+    assert [len(read_records(node.run)) for node in nodes] == [3] * 4
+    assert len(list((old / "sweeps/tiny").glob("*/params.json"))) == 4
+    assert len(before) == 6 and all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_its_sweep_collates(old: Path) -> None:
+    summary = make_zoo(old / "sweeps/tiny", old / "zoos/tiny")
+    assert summary["models"] == 4 and summary["finished"] == 3
+    new, there = ZooDataset(old / "zoos/tiny"), ZooDataset(OLD / "zoos/tiny")
+    assert torch.equal(new.weights, there.weights) and new.models["node"].equals(there.models["node"])
+
+
+def test_its_engine_trained_the_same_bits(tmp_path: Path) -> None:
+    nodes = train_sweep(tmp_path, *COMMAND)
+    for node in nodes:
+        run = OLD / "sweeps/tiny" / node.run.name
+        epochs = len(read_records(run)) - 1
+        if lanes.available() and lanes.width() == 16:  # bits depend on the instruction set
+            assert_same_states(node.run, run, epochs)
+        for key, value in read_state(run, epochs).items():
+            np.testing.assert_allclose(value, read_state(node.run, epochs)[key], rtol=1e-3, atol=1e-4)
