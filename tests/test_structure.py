@@ -10,7 +10,7 @@ ORDER = [
     *("progress", "check", "manifest", "sweep", "status"),
     *("worker", "launch", "single", "local", "training_process", "dask"),
     *("reading", "architecture", "standalone", "weights", "folders", "tables", "dataset"),
-    *("summary", "figures", "analyze", "card", "runs", "collate"),
+    *("escape", "summary", "figures", "analyze", "card", "runs", "collate"),
     "__main__",
 ]
 PACKAGE = Path(__file__).parent.parent / "zoo"
