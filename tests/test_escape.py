@@ -56,6 +56,7 @@ def test_markdown_has_no_markup_and_says_the_same(text: str) -> None:
     assert html.unescape(escaped) == one_line(text)
     plain = re.sub(r"&#\d+;", "", escaped)
     assert not set(plain) & set("&<>\\`*[]|~$#@") and "://" not in plain and "www." not in plain
+    assert not re.search(r"\b_|_\b|__", plain)
 
 
 @pytest.mark.parametrize("text", NASTY, ids=ascii)

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 # What Markdown, GitHub or HTML could take for more than a letter. An underscore within a word is one.
-MARKUP = re.compile(r"[&<>\\`*\[\]|~$#@]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.")
+MARKUP = re.compile(r"[&<>\\`*\[\]|~$#@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.")
 
 
 def one_line(text: Any) -> str:

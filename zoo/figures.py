@@ -13,7 +13,7 @@ from zoo import files
 from zoo.escape import one_line
 
 BOXES = 26  # at most: every other one of 51 epochs
-TITLE_WIDTH = 90  # characters
+TITLE_WIDTH = 70  # characters
 FEW = 20  # models, of which each is drawn as a dot
 BLUE, PALE_BLUE, ORANGE = "#2b6ca3", "#cfe0ef", "#d9822b"
 STYLE = {
