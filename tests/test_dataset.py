@@ -1,7 +1,9 @@
 """Loading a zoo."""
 
+import hashlib
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -120,6 +122,16 @@ def test_the_split_is_the_same_for_ever() -> None:
         **{"node16": "test", "node19": "test"},  # e8fb, f328
     }
     assert split_models(list(expected)).tolist() == list(expected.values())
+
+
+def test_the_documented_rule_is_the_rule() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "zoo_format.md").read_text()
+    [rule] = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "sha256" in block]
+    nodes = [f"tanh_seed{number}" for number in range(100)]
+    for node, split in zip(nodes, split_models(nodes), strict=True):
+        values = {"hashlib": hashlib, "node": node}
+        exec(rule, values)
+        assert values["split"] == split
 
 
 def test_an_empty_split_is_an_empty_dataset(copied: Path) -> None:
