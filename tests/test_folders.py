@@ -184,8 +184,10 @@ def test_a_full_disk_while_the_folder_is_filled(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_place_in_a_file_is_one_clear_error(tmp_path: Path) -> None:
+def test_a_place_where_no_folder_can_be_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for folder in (tmp_path / "file" / "zoo", tmp_path / "file" / "zoos" / "zoo"):
-        with pytest.raises(ZooError, match="is no folder"), replacing(folder):
+    places = [tmp_path / "file" / "zoo", tmp_path / "file" / "zoos" / "zoo", Path("/proc/zoo"), tmp_path / ("z" * 250)]
+    for folder in places:
+        with pytest.raises(ZooError, match="can't write in .*: choose another folder or name"), replacing(folder):
             pass
+    assert names(tmp_path) == ["file"]

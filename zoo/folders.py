@@ -68,8 +68,10 @@ def held_by_name(lock: Path, held: contextlib.ExitStack) -> bool:
         held.enter_context(files.locked(lock, wait=False))
     except BlockingIOError:
         raise ZooError(f"another process holds {lock}: wait until it has ended") from None
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ZooError(f"{lock.parent} is no folder ({error}): choose another") from error
+    except OSError as error:
+        if error.errno in files.STORAGE:
+            raise
+        raise ZooError(f"can't write in {lock.parent} ({error.strerror}): choose another folder or name") from error
     try:
         return os.path.samestat(os.fstat(seen.fileno()), os.stat(lock))
     except FileNotFoundError:
