@@ -18,7 +18,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-.venv/installed: pyproject.toml setup.py $(wildcard zoo/lanes/src/*)
+.venv/installed: pyproject.toml setup.py $(wildcard zoo/engines/lanes/src/*)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@

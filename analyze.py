@@ -6,6 +6,8 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
+from zoo.node.clear_errors import clear_errors
+
 
 def make_zoo(sweep: Path, zoo: Path) -> dict[str, Any]:
     """Make the zoo of a sweep and its zip file, or make them anew; return the zoo's summary. The sweep stays as it is.
@@ -13,11 +15,11 @@ def make_zoo(sweep: Path, zoo: Path) -> dict[str, Any]:
     The zoo appears when it is complete; until then an older one stays. Raises ZooError if there is nothing to
     collate, if the models don't make one zoo, or if `zoo` is there and is anything but an older state of this zoo.
     """
-    from zoo.analyze import analyze  # PyTorch is imported where it is needed: --help takes no second
-    from zoo.card import document
-    from zoo.collate import collate, require_replaceable
-    from zoo.folders import replacing, zip_folder
-    from zoo.paths import archive
+    from zoo.analysis.analyze import analyze  # PyTorch is imported where it is needed: --help takes no second
+    from zoo.collation.collate import collate, require_replaceable
+    from zoo.disk.folders import replacing, zip_folder
+    from zoo.disk.paths import archive
+    from zoo.publication.readme import document
 
     require_replaceable(zoo, sweep)
     with replacing(zoo) as new:
@@ -30,13 +32,14 @@ def make_zoo(sweep: Path, zoo: Path) -> dict[str, Any]:
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="analyze")
 def main(config: DictConfig) -> None:
-    from zoo.card import report
-    from zoo.collate import latest
+    from zoo.collation.collate import latest
+    from zoo.publication.readme import report
 
-    sweep = Path(config.sweep) if config.sweep else latest(Path(config.sweeps))
-    zoo = Path(config.zoo_dir) if config.zoo_dir else Path(config.zoos) / sweep.name
-    print(f"{sweep} -> {zoo}")
-    print(report(zoo, make_zoo(sweep, zoo)))
+    with clear_errors():
+        sweep = Path(config.sweep) if config.sweep else latest(Path(config.sweeps))
+        zoo = Path(config.zoo_dir) if config.zoo_dir else Path(config.zoos) / sweep.name
+        print(f"{sweep} -> {zoo}")
+        print(report(zoo, make_zoo(sweep, zoo)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Builds the CPU engine's kernels: from one source a shared library per instruction set, to choose from at run time.
 
 They are plain C libraries, no Python modules. Where there is no compiler, or it fails, the installation goes on without
-them: `zoo.lanes.available()` is then false and training runs on PyTorch. Everything else is in pyproject.toml.
+them: `zoo.engines.lanes.available()` is then false and training runs on PyTorch. Everything else is in pyproject.toml.
 """
 
 import platform
@@ -10,7 +10,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SOURCES = Path("zoo/lanes/src")
+SOURCES = Path("zoo/engines/lanes/src")
 FLAGS = [
     "-std=c++17",
     "-O3",
@@ -58,7 +58,7 @@ class BuildKernels(build_ext):
 setup(
     ext_modules=[
         Extension(
-            f"zoo.lanes._lanes_{name}",
+            f"zoo.engines.lanes._lanes_{name}",
             sources=[str(SOURCES / "api.cpp")],
             depends=["setup.py", *sorted(str(header) for header in SOURCES.glob("*.h"))],
             extra_compile_args=[*FLAGS, *flags],

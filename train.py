@@ -5,14 +5,16 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from zoo.resolvers import plain
+from zoo.node.clear_errors import clear_errors
+from zoo.node.resolvers import plain
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> float | None:
-    from zoo.single import train_single  # PyTorch is imported where it is needed: --help takes no second
+    from zoo.launch.single import train_single  # PyTorch is imported where it is needed: --help takes no second
 
-    return train_single(plain(config))["test_acc"]
+    with clear_errors():
+        return train_single(plain(config))["test_acc"]
 
 
 if __name__ == "__main__":

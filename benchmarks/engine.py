@@ -8,7 +8,7 @@ Measured in turns, several rounds of each, on random images in memory, batches o
     lightning   one model, a LightningModule trained on a DataLoader over a TensorDataset, quiet
     pack of one one model, as this project trains what the engine can't: one Lightning step an epoch (zoo.module)
     vmap        a population stacked by torch.func: functional_call, grad and vmap, and a hand-written Adam (Adam only)
-    engine      a population in SIMD lanes (zoo.lanes); 16, or --models
+    engine      a population in SIMD lanes (zoo.engines.lanes); 16, or --models
 
 The table gives the best round of each, its ratio to the plain loop, and the share of the core's multiply-add peak
 (measured here, in registers) that the step's multiply-adds make up as PyTorch computes them, without the images' own
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.utils.data import DataLoader, TensorDataset
 
-from zoo import lanes
+from zoo.engines import lanes
 
 BATCH = 10
 IMAGES = 2000
@@ -143,8 +143,8 @@ def lightning(args: argparse.Namespace, network: str, images: Tensor, labels: Te
 
 def pack_of_one(args: argparse.Namespace, network: str, images: Tensor, labels: Tensor) -> Contender:
     from zoo.data.images import Images, Split
-    from zoo.node import Node
-    from zoo.torch_pack import TorchPack
+    from zoo.node.node import Node
+    from zoo.run.torch_pack import TorchPack
 
     quiet()
     split = Split(images, labels)

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from zoo import paths
-from zoo.record import read_records
+from zoo.disk import paths
+from zoo.run.record import read_records
 
 ROOT = Path(__file__).parent.parent
 PAPER = {"mean": 91.1, "std": 0.9}

@@ -8,12 +8,12 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from analyze import make_zoo
-from zoo import paths
-from zoo.grid import Grid
-from zoo.node import Node
-from zoo.presets import CONF
-from zoo.run import train
-from zoo.sweep import training
+from zoo.disk import paths
+from zoo.node.grid import Grid
+from zoo.node.node import Node
+from zoo.node.presets import CONF
+from zoo.run.run import train
+from zoo.sweep.sweep import training
 
 TESTS = Path(__file__).parent
 

@@ -5,9 +5,9 @@ import signal
 import time
 from collections.abc import Sequence
 
-from zoo import paths
-from zoo.node import Node
-from zoo.worker import Outcome
+from zoo.disk import paths
+from zoo.launch.worker import Outcome
+from zoo.node.node import Node
 
 
 def tell_process(nodes: Sequence[Node]) -> list[Outcome]:

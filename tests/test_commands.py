@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_run import assert_same_states
-from zoo import paths
-from zoo.record import read_records
+from tests.run.test_run import assert_same_states
+from zoo.disk import paths
+from zoo.run.record import read_records
 
 ROOT = Path(__file__).parent.parent
 TINY = ["data=tiny", "trainer.max_epochs=1", "zoo.name=tiny"]

@@ -1,53 +1,79 @@
-"""Data flows one way: a module imports only from what stands before it here (docs/architecture.md)."""
+"""Data flows one way: a folder imports only from what it is allowed to here (docs/architecture.md)."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
-ORDER = [
-    *("errors", "paths", "files", "random"),
-    *("data", "models", "init", "augment", "lanes", "released", "node", "resolvers", "grid", "presets", "build"),
-    *("record", "engine", "packing", "pack", "torch_pack", "lanes_pack", "recorder", "run"),
-    *("progress", "check", "manifest", "sweep", "status"),
-    *("worker", "launch", "single", "local", "training_process", "dask"),
-    *("reading", "architecture", "standalone", "weights", "folders", "tables", "dataset"),
-    *("escape", "summary", "figures", "analyze", "card", "runs", "collate"),
-    "__main__",
-]
-PACKAGE = Path(__file__).parent.parent / "zoo"
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "zoo"
 
+# What each folder may import of the project's: two wings over one ground.
+GROUND = {
+    "errors": set(),
+    "random": set(),
+    "disk": {"errors"},
+    "data": {"errors", "disk"},
+    "models": {"data"},
+    "engines": {"errors"},
+    "format": {"errors", "disk"},
+}
+MAKES = ["node", "run", "sweep", "launch"]  # the right wing, in the order in which data flows
+USES = ["dataset", "analysis", "publication"]  # the left wing
+ALLOWED = dict(GROUND)
+for number, folder in enumerate(MAKES):
+    ALLOWED[folder] = {*GROUND, *MAKES[:number]}
+for number, folder in enumerate(USES):
+    ALLOWED[folder] = {*GROUND, *USES[:number]}
+ALLOWED["collation"] = {*GROUND, "node", "run"}  # joins the wings
+ALLOWED["__init__"] = {"dataset"}
+ALLOWED["__main__"] = {"errors", *MAKES, *USES}
 
-def concept(module: str) -> str | None:
-    """`zoo.data.images` belongs to the concept `data`; None for what is not the project's."""
-    parts = module.split(".")
-    return parts[1] if parts[0] == "zoo" and len(parts) > 1 else None
+HEAVY = {"hydra", "pytorch_lightning"}
+LIGHT = {"errors", "random", "disk", "format", *USES}  # for those who only read zoos
 
 
 def imports(path: Path) -> set[str]:
+    """Every module that a file imports, at the top or within, as a dotted name."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {concept(alias.name) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == "zoo":
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(concept(node.module))
-    return found - {None}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
 
 
-def test_every_module_has_its_place() -> None:
-    assert {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()} == {
-        "__init__",
-        *ORDER,
-    }
+def folder_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def test_every_folder_has_its_place() -> None:
+    assert {folder_of(path) for path in PACKAGE.rglob("*.py")} == set(ALLOWED)
 
 
 def test_nothing_imports_what_stands_after_it() -> None:
     for path in PACKAGE.rglob("*.py"):
-        own = path.relative_to(PACKAGE).with_suffix("").parts[0]
-        if own == "__init__":
-            continue
-        later = {name for name in imports(path) if ORDER.index(name) > ORDER.index(own)}
-        assert not later, f"{path} imports {later}"
+        own = folder_of(path)
+        imported = {name.split(".")[1] for name in imports(path) if name.startswith("zoo.")}
+        assert imported <= {own, *ALLOWED[own], "ZooDataset"}, f"{path} imports {imported - ALLOWED[own] - {own}}"
+
+
+def test_reading_a_zoo_needs_neither_hydra_nor_lightning() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if folder_of(path) in LIGHT:
+            heavy = {name for name in imports(path) if name.split(".")[0] in HEAVY}
+            assert not heavy, f"{path} imports {heavy}"
+    code = f"import sys; from zoo import ZooDataset; print([name for name in sys.modules if name in {HEAVY}])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_tests_stand_where_their_modules_do() -> None:
+    modules = {path.relative_to(PACKAGE).parent / path.stem for path in PACKAGE.rglob("*.py")}
+    for path in (ROOT / "tests").glob("*/test_*.py"):
+        folder = path.parent.name
+        assert folder in ALLOWED and folder in {module.parts[0] for module in modules}, path
 
 
 def test_no_module_but_paths_spells_a_file_name() -> None:
@@ -56,4 +82,4 @@ def test_no_module_but_paths_spells_a_file_name() -> None:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and node.value in ("checkpoints", "optimizer.pt", "params.json"):
-                raise AssertionError(f"{path}, line {node.lineno} spells {node.value!r}: use zoo.paths")
+                raise AssertionError(f"{path}, line {node.lineno} spells {node.value!r}: use zoo.disk.paths")

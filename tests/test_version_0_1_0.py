@@ -9,9 +9,11 @@ import torch
 
 from analyze import make_zoo
 from tests.conftest import train_sweep
-from tests.test_run import assert_same_states
-from zoo import ZooDataset, lanes, paths
-from zoo.record import read_records, read_state
+from tests.run.test_run import assert_same_states
+from zoo import ZooDataset
+from zoo.disk import paths
+from zoo.engines import lanes
+from zoo.run.record import read_records, read_state
 
 OLD = Path(__file__).parent / "version_0_1_0"
 COMMAND = ["seed=0,1", "model.dropout=0,0.5", "trainer.max_epochs=2"]

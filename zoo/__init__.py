@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.dataset import ZooDataset
+    from zoo.dataset.dataset import ZooDataset
 
 __all__ = ["ZooDataset"]
 
@@ -14,7 +14,7 @@ __all__ = ["ZooDataset"]
 def __getattr__(name: str) -> Any:
     """Import what is asked for: `import zoo` alone does not wait for PyTorch."""
     if name == "ZooDataset":
-        from zoo.dataset import ZooDataset
+        from zoo.dataset.dataset import ZooDataset
 
         return ZooDataset
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

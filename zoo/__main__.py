@@ -3,8 +3,9 @@
 import argparse
 import sys
 
-from zoo import presets, status
 from zoo.errors import ZooError
+from zoo.node import presets
+from zoo.sweep import status
 
 
 def main() -> None:

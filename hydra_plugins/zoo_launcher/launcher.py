@@ -12,9 +12,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:  # Hydra imports every plugin at every start: what takes long is imported where it is used
-    from zoo.launch import Workers
-    from zoo.local import LocalWorkers
-    from zoo.node import Node
+    from zoo.launch.launch import Workers
+    from zoo.launch.local import LocalWorkers
+    from zoo.node.node import Node
 
 
 @dataclass
@@ -47,7 +47,7 @@ store.store(group="hydra/launcher", name="dask", node=DaskLauncherConf, provider
 
 
 class NodeLauncher(Launcher):
-    """Trains nodes on workers, see zoo.launch. The task function stays unused: workers call zoo.run."""
+    """Trains nodes on workers, see zoo.launch.launch. The task function stays unused: workers call zoo.run.run."""
 
     pack_size: int | None = None
 
@@ -67,16 +67,22 @@ class NodeLauncher(Launcher):
         yield
 
     def launch_nodes(self, nodes: Sequence["Node"]) -> None:
-        from zoo.launch import launch
+        from zoo.launch.launch import launch
 
         launch(nodes, self.start_workers, self.pack_size)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Hydra's own way to call a launcher: any sweeper's, so that a search can drive it too."""
-        from zoo.node import Node
-        from zoo.record import read_records
-        from zoo.resolvers import plain
-        from zoo.sweep import training
+        from zoo.node.clear_errors import clear_errors
+
+        with clear_errors():
+            return self.launch_overrides(job_overrides)
+
+    def launch_overrides(self, job_overrides: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
+        from zoo.node.node import Node
+        from zoo.node.resolvers import plain
+        from zoo.run.record import read_records
+        from zoo.sweep.sweep import training
 
         nodes, returns = [], []
         for overrides in job_overrides:
@@ -119,7 +125,7 @@ class ZooLauncher(NodeLauncher):
     def new_workers(self, most: int) -> "LocalWorkers":
         from joblib import cpu_count
 
-        from zoo.local import LocalWorkers
+        from zoo.launch.local import LocalWorkers
 
         return LocalWorkers(min(most, self.n_jobs or cpu_count()))
 
@@ -134,6 +140,6 @@ class DaskLauncher(NodeLauncher):
         self.pack_size = pack_size
 
     def start_workers(self, runs: int) -> "Workers":
-        from zoo.dask import DaskWorkers
+        from zoo.launch.dask import DaskWorkers
 
         return DaskWorkers(self.address, self.cluster, self.n_jobs, runs)

@@ -41,11 +41,17 @@ class ZooSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
+        from zoo.node.clear_errors import clear_errors
+
+        with clear_errors():
+            return self.sweep_grid(arguments)
+
+    def sweep_grid(self, arguments: list[str]) -> Sequence[JobReturn]:
         # imported here: Hydra imports every plugin at every start
         from hydra_plugins.zoo_launcher.launcher import NodeLauncher
-        from zoo.grid import Grid
-        from zoo.progress import Progress, Tally
-        from zoo.sweep import training
+        from zoo.node.grid import Grid
+        from zoo.sweep.progress import Progress, Tally
+        from zoo.sweep.sweep import training
 
         overrides = [f"{key}={value}" for key, value in self.params.items()] + arguments
         grid = Grid(self.hydra_context.config_loader, self.config.hydra.job.config_name, overrides)

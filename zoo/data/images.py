@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from hydra.utils import get_method
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import random_split
 
 from zoo.data.errors import DataError
-from zoo.files import write_torch
+from zoo.disk.files import write_torch
 
 if TYPE_CHECKING:  # zoo.data.sources imports torchvision, which those who only load images need not wait for
     from zoo.data.sources import Part, Source
@@ -110,6 +109,8 @@ def _make(data: Mapping[str, Any]) -> Images:
         raise DataError(f"unknown data.fit={data['fit']}: choose from {', '.join(FITS)}")
     if not len(data["mean"]) == len(data["std"]) == data["channels"]:
         raise DataError(f"data.mean and data.std need {data['channels']} values each, one per channel (data.channels)")
+    from hydra.utils import get_method  # those who only load images have no use for it
+
     source = get_method(data["source"])(Path(data["root"]).expanduser(), data["download"])
     if len(source.classes) != data["classes"]:
         raise DataError(f"{data['name']} has {len(source.classes)} classes, but data.classes={data['classes']}")

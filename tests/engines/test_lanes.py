@@ -1,0 +1,626 @@
+"""The CPU engine against PyTorch: layers, optimizers, instruction sets, and a model's independence of its pack."""
+
+from functools import cache
+from math import prod
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.engines import lanes
+from zoo.engines.lanes import library
+from zoo.engines.lanes.dropout import philox
+
+VARIANTS = lanes.variants()
+pytestmark = pytest.mark.skipif(not VARIANTS, reason="the CPU engine was not built: no C++ compiler at installation")
+
+FUNCTIONS = {"exp": 0, "log": 1, "tanh": 2, "sigmoid": 3, "erf": 4}
+ACTIVATIONS = [nn.Tanh, nn.ReLU, nn.Sigmoid, nn.GELU, nn.LeakyReLU, nn.SiLU]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads on tiny networks only wait for each other, for seconds on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=VARIANTS, autouse=True)
+def variant(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("ZOO_LANES", request.param)
+    return request.param
+
+
+# ------------------------------------------------------------------------------------------------ models and references
+
+
+def cnn_s(channels: int = 1, act: type[nn.Module] = nn.Tanh, rate: float | None = None) -> nn.Sequential:
+    def drop() -> list[nn.Module]:
+        return [] if rate is None else [nn.Dropout(rate)]
+
+    return nn.Sequential(
+        *(nn.Conv2d(channels, 8, 5), nn.MaxPool2d(2), act(), *drop()),
+        *(nn.Conv2d(8, 6, 5), nn.MaxPool2d(2), act(), *drop()),
+        *(nn.Conv2d(6, 4, 2), act()),
+        *(nn.Flatten(), nn.Linear(36, 20), act(), *drop(), nn.Linear(20, 10)),
+    )
+
+
+def cnn_l(act: type[nn.Module] = nn.Tanh, rate: float = 0.0) -> nn.Sequential:
+    return nn.Sequential(
+        *(nn.Conv2d(3, 16, 3), nn.MaxPool2d(2), act(), nn.Dropout(rate)),
+        *(nn.Conv2d(16, 32, 3), nn.MaxPool2d(2), act(), nn.Dropout(rate)),
+        *(nn.Conv2d(32, 15, 3), nn.MaxPool2d(2), act(), nn.Dropout(rate)),
+        *(nn.Flatten(), nn.Linear(60, 20), act(), nn.Dropout(rate), nn.Linear(20, 10)),
+    )
+
+
+def small(*layers: nn.Module, shape: tuple[int, int, int] = (2, 6, 6), classes: int = 4) -> nn.Sequential:
+    """Convolution, the given layers, and a linear layer to the classes."""
+    body = nn.Sequential(nn.Conv2d(shape[0], 3, 3), *layers, nn.Flatten())
+    features = body(torch.zeros(1, *shape)).shape[1]
+    return nn.Sequential(*body, nn.Linear(features, classes))
+
+
+def seeded(make, count: int, seed: int = 0) -> list[nn.Sequential]:
+    torch.manual_seed(seed)
+    return [make() for _ in range(count)]
+
+
+def flat(model: nn.Module) -> np.ndarray:
+    return torch.cat([p.detach().float().flatten() for p in model.state_dict().values()]).numpy()
+
+
+def pack(models: list[nn.Sequential], shape: tuple[int, int, int], *args, **kwargs) -> lanes.Engine:
+    engine = lanes.Engine(models[0], shape, len(models), *args, **kwargs)
+    engine.parameters = np.stack([flat(m) for m in models])
+    return engine
+
+
+def data(shape: tuple[int, int, int], n: int = 40, classes: int = 10, seed: int = 1) -> tuple[Tensor, Tensor]:
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(n, *shape, generator=g), torch.randint(classes, (n,), generator=g)
+
+
+def permutations(models: int, n: int, seed: int = 2) -> Tensor:
+    g = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.randperm(n, generator=g) for _ in range(models)])
+
+
+def logits_with_masks(model: nn.Sequential, x: Tensor, key: int, step: int, rate: float) -> Tensor:
+    """The forward pass in training, with the engine's dropout masks."""
+    dropouts = 0
+    for layer in model:
+        if isinstance(layer, nn.Dropout):
+            mask = lanes.dropout_mask(key, step, dropouts, len(x), tuple(x.shape[1:]), rate)
+            x = x * torch.from_numpy(mask).to(x.dtype)
+            dropouts += 1
+        else:
+            x = layer(x)
+    return x
+
+
+def assert_gradients(models: list[nn.Sequential], shape: tuple[int, int, int], x: Tensor, y: Tensor, batch: int = 5):
+    """Gradients and losses of one batch against autograd in float64."""
+    engine = pack(models, shape)
+    indices = permutations(len(models), len(x))[:, :batch]
+    gradients, losses = engine.gradients(x, y, indices)
+    for model, index, gradient, loss in zip(models, indices, gradients, losses, strict=True):
+        model = model.double()
+        expected = F.cross_entropy(model(x[index].double()), y[index])
+        reference = torch.autograd.grad(expected, list(model.parameters()))
+        reference = torch.cat([g.flatten() for g in reference]).numpy()
+        np.testing.assert_allclose(gradient, reference, rtol=1e-4, atol=1e-5 * np.abs(reference).max())
+        np.testing.assert_allclose(loss, expected.item(), rtol=1e-5)
+
+
+# ------------------------------------------------------------------------------------------------- elementary functions
+
+
+def call(variant: str, name: str, x: np.ndarray) -> np.ndarray:
+    x = np.ascontiguousarray(x, dtype=np.float32)
+    out = np.empty_like(x)
+    floats = library.FLOATS
+    args = FUNCTIONS[name], x.ctypes.data_as(floats), out.ctypes.data_as(floats), x.size
+    assert library.load(variant).lanes_function(*args)
+    return out
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "erf"])
+def test_bounded_functions_are_accurate_everywhere(variant, name):
+    x = np.concatenate([np.linspace(-12, 12, 200_001), np.logspace(-30, 38, 5000), -np.logspace(-30, 38, 5000)])
+    x = x.astype(np.float32)
+    expected = getattr(torch, name)(torch.from_numpy(x).double()).numpy()
+    y = call(variant, name, x)
+    assert np.abs(y - expected).max() < 2e-6
+    assert np.abs(y).max() <= 1
+    low = 0 if name == "sigmoid" else -1
+    np.testing.assert_array_equal(call(variant, name, [np.inf, -np.inf, np.nan]), [1, low, np.nan])
+
+
+def test_exp_is_accurate_and_saturates(variant):
+    x = np.linspace(-87.3, 88.7, 300_001).astype(np.float32)
+    np.testing.assert_allclose(call(variant, "exp", x), np.exp(x.astype(np.float64)), rtol=2e-6)
+    special = [np.inf, 89, 3e38, -np.inf, -105, -3e38, 0, np.nan]
+    np.testing.assert_array_equal(call(variant, "exp", special), [np.inf, np.inf, np.inf, 0, 0, 0, 1, np.nan])
+
+
+def test_log_is_accurate(variant):
+    x = np.concatenate([np.logspace(-37.9, 38.5, 200_001), np.linspace(0.5, 2, 100_001)]).astype(np.float32)
+    np.testing.assert_allclose(call(variant, "log", x), np.log(x.astype(np.float64)), rtol=2e-6, atol=1e-7)
+    np.testing.assert_array_equal(
+        call(variant, "log", [0, 1, np.inf, -1, np.nan]), [-np.inf, 0, np.inf, np.nan, np.nan]
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- gradients
+
+
+@pytest.mark.parametrize(
+    "act", [*ACTIVATIONS, lambda: nn.LeakyReLU(0.2)], ids=lambda a: getattr(a, "__name__", "slope")
+)
+def test_gradients_of_activations(act):
+    shape = (2, 6, 6)
+    x, y = data(shape, classes=4)
+    assert_gradients(seeded(lambda: small(nn.MaxPool2d(2), act()), 3), shape, 2 * x, y)
+    assert_gradients(seeded(lambda: small(act(), nn.MaxPool2d(2)), 3), shape, 2 * x, y)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gradients_of_cnn_s(channels):
+    shape = (channels, 28, 28)
+    assert_gradients(seeded(lambda: cnn_s(channels), 3), shape, *data(shape), batch=10)
+
+
+def test_gradients_of_cnn_l():
+    assert_gradients(seeded(cnn_l, 2), (3, 32, 32), *data((3, 32, 32)), batch=10)
+
+
+ODD = {
+    "kernels of all widths": (
+        (2, 40, 47),
+        lambda: [
+            *(nn.Conv2d(2, 5, (3, 7)), nn.Tanh(), nn.Conv2d(5, 7, (1, 6), bias=False), nn.MaxPool2d(2), nn.Tanh()),
+            *(nn.Conv2d(7, 3, (4, 1)), nn.Conv2d(3, 9, (2, 11)), nn.ReLU(), nn.Conv2d(9, 2, 4), nn.Flatten()),
+            *(nn.Linear(120, 3, bias=False),),
+        ],
+    ),
+    "pools of other sizes": (
+        (1, 29, 23),
+        lambda: [
+            *(nn.Conv2d(1, 6, 3, bias=False), nn.MaxPool2d(3), nn.GELU(), nn.Conv2d(6, 4, 2), nn.Tanh()),
+            *(nn.MaxPool2d((2, 1)), nn.Flatten(), nn.Linear(96, 11), nn.Identity(), nn.SiLU(), nn.Linear(11, 5)),
+        ],
+    ),
+    "pool and activation first": (
+        (3, 13, 13),
+        lambda: [nn.MaxPool2d(2), nn.Tanh(), nn.Conv2d(3, 11, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(44, 5)],
+    ),
+    "many channels": (
+        (24, 9, 12),
+        lambda: [nn.Conv2d(24, 40, 3), nn.Conv2d(40, 17, 5), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(51, 5)],
+    ),
+    "linear layers only": (
+        (1, 7, 9),
+        lambda: [nn.Flatten(), nn.Linear(63, 33), nn.Tanh(), nn.Linear(33, 17), nn.Sigmoid(), nn.Linear(17, 2)],
+    ),
+    "one layer": ((1, 3, 3), lambda: [nn.Flatten(), nn.Linear(9, 2)]),
+    "convolution to logits": ((1, 6, 5), lambda: [nn.Conv2d(1, 3, (6, 5)), nn.Flatten()]),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_gradients_of_odd_networks(name):
+    shape, layers = ODD[name]
+    models = seeded(lambda: nn.Sequential(*layers()), 3)
+    classes = models[0](torch.zeros(1, *shape)).shape[1]
+    assert lanes.supported(models[0], shape) is None
+    assert_gradients(models, shape, *data(shape, classes=classes))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_max_pool_sends_the_gradient_to_the_first_maximum(fused):
+    """Ties: the convolution gives one pixel of each patch, 0 or 1; its other taps show where the gradient went."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3),
+        nn.MaxPool2d(2) if fused else nn.MaxPool2d((2, 3)),
+        nn.Flatten(),
+        nn.Linear(8 if fused else 4, 3),
+    )
+    with torch.no_grad():
+        model[0].weight.zero_()
+        model[0].weight[:, 0, 1, 1] = 1
+        model[0].bias.zero_()
+    images = torch.randint(2, (40, 1, 6, 6), generator=torch.Generator().manual_seed(0)).float()
+    assert_gradients([model], (1, 6, 6), images, torch.randint(3, (40,)), batch=40)
+
+
+def test_relu_at_zero_passes_no_gradient():
+    model = small(nn.ReLU())
+    with torch.no_grad():
+        model[0].weight.zero_()
+        model[0].bias.zero_()
+    engine = pack([model], (2, 6, 6))
+    gradients, _ = engine.gradients(*data((2, 6, 6), classes=4), np.arange(5)[None])
+    assert not gradients[0, : model[0].weight.numel() + 3].any()
+
+
+@pytest.mark.parametrize("pool", [(2, 2), (3, 2)], ids=["fused", "not fused"])
+def test_nan_spreads_as_in_pytorch(pool):
+    """A NaN pixel wins its windows and reaches everything; a NaN logit leaves alone what a ReLU has switched off."""
+    shape = (1, 8, 8)
+    features = 4 if pool == (2, 2) else 2
+    [model] = seeded(
+        lambda: nn.Sequential(
+            *(nn.Conv2d(1, 4, 3), nn.MaxPool2d(pool), nn.ReLU(), nn.Conv2d(4, 2, (2, 2)), nn.ReLU(), nn.Flatten()),
+            nn.Linear(2 * features, 3),
+        ),
+        1,
+    )
+    x, y = data(shape, classes=3)
+    with torch.no_grad():
+        model[0].bias[1] = -1e3
+
+    def compare(images: Tensor) -> np.ndarray:
+        gradient, loss = pack([model], shape).gradients(images, y, np.arange(6)[None])
+        expected = F.cross_entropy(model(images[:6]), y[:6])
+        reference = torch.cat([g.flatten() for g in torch.autograd.grad(expected, list(model.parameters()))]).numpy()
+        np.testing.assert_array_equal(np.isnan(gradient[0]), np.isnan(reference))
+        assert np.isnan(loss[0]) == np.isnan(expected.item())
+        return np.isnan(reference)
+
+    assert not compare(x).any()
+    for row, column in [(0, 0), (0, 7), (7, 0), (7, 7), (4, 4)]:  # a corner's NaN is at one position of its window
+        broken = x.clone()
+        broken[3, 0, row, column] = torch.nan
+        assert compare(broken).any()
+    with torch.no_grad():
+        model[-1].weight[0, 0] = torch.nan
+    assert 0 < compare(x).sum() < len(flat(model))
+
+
+# ----------------------------------------------------------------------------------------------------------- training
+
+LRS, DECAYS, RATES = (1e-3, 3e-4, 2e-3), (0.0, 1e-3, 1e-2), (0.0, 0.3, 0.5)
+OPTIMIZERS = {
+    "adam": dict(optimizer="adam"),
+    "adam, other constants": dict(optimizer="adam", betas=(0.8, 0.99), eps=1e-6),
+    "sgd": dict(optimizer="sgd", lr=(0.05, 0.01, 0.02)),
+    "sgd, momentum": dict(optimizer="sgd", lr=(0.01, 0.005, 0.01), momentum=(0.9, 0.5, 0.0)),
+    "sgd, nesterov": dict(optimizer="sgd", lr=(0.01, 0.005, 0.01), momentum=(0.9, 0.5, 0.8), nesterov=True),
+    "rmsprop": dict(optimizer="rmsprop", lr=(1e-4, 3e-4, 1e-4)),
+    "rmsprop, momentum": dict(
+        optimizer="rmsprop", lr=(1e-4, 1e-4, 1e-4), momentum=(0.9, 0.5, 0.0), alpha=0.9, eps=1e-6
+    ),
+}
+TRAINED = (1, 12, 12)
+KEYS = np.array([11, 2**40 + 7, 2**64 - 1], dtype=np.uint64)
+
+
+def trained_network() -> nn.Sequential:
+    return nn.Sequential(
+        *(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.Tanh(), nn.Dropout(), nn.Conv2d(4, 6, 2), nn.Dropout(), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(96, 12), nn.GELU(), nn.Dropout(), nn.Linear(12, 10)),
+    )
+
+
+def torch_optimizer(model: nn.Module, k: int, optimizer: str, lr=LRS, momentum=(0.0,) * 3, **options):
+    if optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=lr[k], weight_decay=DECAYS[k], **options)
+    kind = torch.optim.SGD if optimizer == "sgd" else torch.optim.RMSprop
+    return kind(model.parameters(), lr=lr[k], weight_decay=DECAYS[k], momentum=momentum[k], **options)
+
+
+@cache
+def torch_trained(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Parameters and losses after 4 epochs of 25 batches, the last of 4 images, in PyTorch."""
+    x, y = data(TRAINED, n=244)
+    parameters, losses = [], []
+    for k, model in enumerate(seeded(trained_network, 3)):
+        optimizer, step = torch_optimizer(model, k, **OPTIMIZERS[name]), 0
+        for epoch in range(4):
+            total = 0.0
+            for batch in permutations(3, 244, seed=epoch)[k].split(10):
+                optimizer.zero_grad()
+                loss = F.cross_entropy(logits_with_masks(model, x[batch], int(KEYS[k]), step, RATES[k]), y[batch])
+                loss.backward()
+                optimizer.step()
+                step += 1
+                total += loss.item() * len(batch)
+        parameters.append(flat(model))
+        losses.append(total / 244)
+    return np.stack(parameters), np.array(losses)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_hundred_steps_of_every_optimizer(name):
+    x, y = data(TRAINED, n=244)
+    options = dict(lr=LRS, weight_decay=DECAYS, dropout=RATES) | OPTIMIZERS[name]
+    engine = pack(seeded(trained_network, 3), TRAINED, **options)
+    for epoch in range(4):
+        losses = engine.train_epoch(x, y, permutations(3, 244, seed=epoch), 10, KEYS)
+    parameters, expected = torch_trained(name)
+    assert engine.step == 100
+    assert np.abs(parameters - np.stack([flat(m) for m in seeded(trained_network, 3)])).max() > 0.01
+    np.testing.assert_allclose(engine.parameters, parameters, rtol=1e-3, atol=2e-4)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+
+
+def test_training_reads_memory_mapped_images(tmp_path):
+    x, y = data(TRAINED, n=50)
+    x.numpy().tofile(tmp_path / "images")
+    mapped = torch.from_file(str(tmp_path / "images"), size=x.numel()).view(x.shape)
+    engines = [pack(seeded(trained_network, 2), TRAINED) for _ in range(2)]
+    for engine, images in zip(engines, (x, mapped), strict=True):
+        engine.train_epoch(images, y, permutations(2, 50), 10)
+    np.testing.assert_array_equal(engines[0].parameters, engines[1].parameters)
+
+
+@pytest.mark.parametrize(
+    "options", [dict(optimizer="adam"), dict(optimizer="sgd", momentum=0.9), dict(optimizer="rmsprop")]
+)
+def test_resuming_is_exact(options):
+    x, y = data(TRAINED, n=64)
+    whole = pack(seeded(trained_network, 3), TRAINED, dropout=0.4, **options)
+    first = pack(seeded(trained_network, 3), TRAINED, dropout=0.4, **options)
+    for epoch in range(3):
+        whole.train_epoch(x, y, permutations(3, 64, seed=epoch), 10, KEYS)
+    first.train_epoch(x, y, permutations(3, 64, seed=0), 10, KEYS)
+    resumed = lanes.Engine(trained_network(), TRAINED, 3, dropout=0.4, **options)
+    resumed.parameters, resumed.optimizer_state = first.parameters, first.optimizer_state
+    for epoch in (1, 2):
+        resumed.train_epoch(x, y, permutations(3, 64, seed=epoch), 10, KEYS)
+    np.testing.assert_array_equal(resumed.parameters, whole.parameters)
+    for name, value in whole.optimizer_state.items():
+        np.testing.assert_array_equal(resumed.optimizer_state[name], value)
+
+
+# ---------------------------------------------------------------------------------------- independence from the pack
+
+
+@pytest.mark.parametrize("network", ["cnn-s", "odd"])
+def test_a_model_does_not_depend_on_its_pack(network):
+    """Alone, among 37, in reverse, beside models that diverge: the same bit for bit."""
+    make, shape = (lambda: cnn_s(rate=0.5), (1, 28, 28)) if network == "cnn-s" else (trained_network, TRAINED)
+    count, n = 37, 25
+    models, (x, y) = seeded(make, count), data(shape, n=n)
+    parameters = np.stack([flat(m) for m in models])
+    orders, keys = permutations(count, n).numpy(), np.arange(count, dtype=np.uint64) * 977
+    lr, decay = np.linspace(1e-4, 1e-2, count), np.linspace(0, 1e-2, count)
+    rates = np.linspace(0, 0.8, count)
+
+    def train(chosen: list[int], diverging: tuple[int, ...] = ()) -> list[np.ndarray]:
+        engine = lanes.Engine(
+            make(), shape, len(chosen), lr=lr[chosen], weight_decay=decay[chosen], dropout=rates[chosen]
+        )
+        start = parameters[chosen]
+        for k in diverging:
+            start[k] = [np.nan, np.inf, 1e38][k % 3]
+        engine.parameters = start
+        loss = engine.train_epoch(x, y, orders[chosen], 10, keys[chosen])
+        gradients, _ = engine.gradients(x, y, orders[chosen][:, :3], keys[chosen])
+        evaluation = engine.evaluate(x, y, tie_tolerance=0.05)
+        return [
+            *(engine.parameters, engine.optimizer_state["exp_avg_sq"], loss, gradients, evaluation.loss),
+            *(evaluation.correct, evaluation.near_tie_count),
+        ]
+
+    everyone = list(range(count))
+    together = train(everyone)
+    assert all(np.isfinite(a).all() for a in together)
+    for chosen in ([0], [5], [36], everyone[::-1], everyone[20:], [7] * 18):
+        for among, alone in zip(together, train(chosen), strict=True):
+            np.testing.assert_array_equal(among[chosen], alone)
+    diverging = (0, 4, 17, 35)
+    sound = [k for k in everyone if k not in diverging]
+    for among, beside in zip(together, train(everyone, diverging), strict=True):
+        np.testing.assert_array_equal(among[sound], beside[sound])
+
+
+# ------------------------------------------------------------------------------------------------------------ dropout
+
+
+def test_philox_gives_the_published_numbers():
+    """Known answers of Random123."""
+    zeros, ones = np.zeros(4, dtype=np.uint32), np.full(4, 2**32 - 1, dtype=np.uint32)
+    assert [f"{w:08x}" for w in philox(zeros, 0)] == ["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]
+    assert [f"{w:08x}" for w in philox(ones, 2**64 - 1)] == ["408f276d", "41c83b0e", "a20bc7c6", "6d5451fd"]
+
+
+def test_kernels_draw_the_documented_masks(variant):
+    kernels = library.load(variant)
+    width, n, sample, layer, step = kernels.lanes_width(), 101, 3, 2, 2**33 + 5
+    keys = np.random.default_rng(0).integers(2**64, size=width, dtype=np.uint64)
+    rates = np.linspace(0, 0.9, width).astype(np.float32)
+    out = np.empty((n, width), dtype=np.float32)
+    kernels.lanes_dropout_factors(
+        keys.ctypes.data_as(library.KEYS), rates.ctypes.data_as(library.FLOATS), step, layer, sample, n,
+        out.ctypes.data_as(library.FLOATS),
+    )  # fmt: skip
+    for lane in range(width):
+        mask = lanes.dropout_mask(int(keys[lane]), step, layer, sample + 1, (n,), float(rates[lane]))
+        np.testing.assert_array_equal(out[:, lane], mask[sample])
+
+
+def test_dropout_masks_are_random():
+    """Rates within 5 standard deviations; masks of other keys, steps, layers and samples are uncorrelated."""
+    shape, rate = (8, 12, 12), 0.3
+    base = dict(key=5, step=9, layer=1)
+    masks = [
+        lanes.dropout_mask(batch=10, shape=shape, rate=rate, **base | change).reshape(10, -1) == 0
+        for change in ({}, {"key": 6}, {"key": 5 + 2**32}, {"step": 10}, {"step": 9 + 2**32}, {"layer": 0})
+    ]
+    size = 10 * prod(shape)
+    for mask in masks:
+        assert abs(mask.mean() - rate) < 5 * (rate * (1 - rate) / size) ** 0.5
+    rows = np.concatenate(masks).astype(float)
+    correlation = np.corrcoef(rows) - np.eye(len(rows))
+    assert np.abs(correlation).max() < 5.5 / prod(shape) ** 0.5
+    neighbours = np.corrcoef(rows[:, :-1].ravel(), rows[:, 1:].ravel())[0, 1]
+    assert abs(neighbours) < 5 / rows.size**0.5
+
+
+def test_dropout_at_rate_zero_changes_nothing():
+    x, y = data(TRAINED)
+    engine = pack(seeded(trained_network, 3), TRAINED, dropout=0.0)
+    without, _ = engine.gradients(x, y, permutations(3, 40)[:, :5])
+    with_keys, _ = engine.gradients(x, y, permutations(3, 40)[:, :5], KEYS)
+    np.testing.assert_array_equal(without, with_keys)
+
+
+def test_dropout_rates_may_differ_by_layer():
+    x, y = data(TRAINED)
+    rates = (0.0, 0.5, 0.25)
+    model = trained_network()
+    for layer, rate in zip((layer for layer in model if isinstance(layer, nn.Dropout)), rates, strict=True):
+        layer.p = rate
+    own, given = pack([model], TRAINED), pack([model], TRAINED, dropout=[rates])
+    assert own.dropout.tolist() == [list(rates)]
+    indices = np.arange(6)[None]
+    np.testing.assert_array_equal(own.gradients(x, y, indices, [3])[0], given.gradients(x, y, indices, [3])[0])
+
+
+# --------------------------------------------------------------------------------------------------------- evaluation
+
+
+@pytest.mark.parametrize("network", ["cnn-s", "cnn-l", "linear", "pool first"])
+def test_evaluation(network):
+    make, shape = {
+        "cnn-s": (lambda: cnn_s(rate=0.5), (1, 28, 28)),
+        "cnn-l": (lambda: cnn_l(nn.GELU, 0.5), (3, 32, 32)),
+        "linear": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(9, 10)), (1, 3, 3)),
+        "pool first": (lambda: nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(9, 10)), (1, 6, 7)),
+    }[network]
+    models, (x, y) = seeded(make, 3), data(shape, n=150)
+    result = pack(models, shape).evaluate(x, y, tie_tolerance=0)
+    for k, model in enumerate(models):
+        with torch.no_grad():
+            logits = model.eval()(x)
+        np.testing.assert_allclose(result.loss[k], F.cross_entropy(logits, y).item(), rtol=1e-5)
+        assert result.correct[k] == (logits.argmax(1) == y).sum()
+
+
+def constant_logits(*logits: float) -> nn.Sequential:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, len(logits)))
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].bias.copy_(torch.tensor(logits))
+    return model
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [
+        (0.0, torch.nan, 3.0, torch.nan),
+        (torch.nan, 1.0, torch.inf, 0.0),
+        (torch.inf, 1.0, torch.inf, 0.0),
+        (-torch.inf, -1.0, -1.0, -torch.inf),
+        (-torch.inf, -torch.inf, -torch.inf, -torch.inf),
+        (1.0, 2.0, 2.0, 0.0),
+    ],
+)
+def test_argmax_is_pytorchs(logits):
+    x, y = data((1, 2, 2), n=12, classes=4)
+    result = pack([constant_logits(*logits)], (1, 2, 2)).evaluate(x, y, tie_tolerance=0)
+    outputs = torch.tensor(logits).expand(12, 4)
+    assert result.correct[0] == (outputs.argmax(1) == y).sum()
+    np.testing.assert_allclose(result.loss[0], F.cross_entropy(outputs, y).item(), rtol=1e-6)
+
+
+def test_near_ties_are_reported_and_bounded():
+    models = [constant_logits(0, 1.0, 1.00005), constant_logits(-1, 1, 1.001), constant_logits(100, 0, 100.005)]
+    x, y = data((1, 2, 2), n=30, classes=3)
+    result = pack(models, (1, 2, 2)).evaluate(x, y, most_near_ties=8)
+    assert result.near_tie_count.tolist() == [30, 0, 30]
+    assert [t.tolist() for t in result.near_ties] == [list(range(8)), [], list(range(8))]
+
+
+def test_near_ties_are_the_right_images():
+    models, (x, y) = seeded(cnn_s, 2), data((1, 28, 28), n=60)
+    result = pack(models, (1, 28, 28)).evaluate(x, y, tie_tolerance=0.02)
+    for k, model in enumerate(models):
+        with torch.no_grad():
+            logits = model(x)
+        top = logits.topk(2).values
+        is_tie = top[:, 0] - top[:, 1] < 0.02 * logits.abs().amax(1).clamp(min=1)
+        assert result.correct[k] == ((logits.argmax(1) == y) & ~is_tie).sum()
+        expected = is_tie.nonzero().flatten()
+        assert 0 < len(expected) < 60
+        assert result.near_ties[k].tolist() == expected.tolist()
+
+
+# ------------------------------------------------------------------------------------------------ what is not possible
+
+
+@pytest.mark.parametrize(
+    ("layers", "why"),
+    [
+        ([nn.Conv2d(1, 2, 3, stride=2), nn.Flatten()], "stride"),
+        ([nn.Conv2d(1, 2, 3, padding=1), nn.Flatten()], "padding"),
+        ([nn.Conv2d(1, 2, 3, padding="same"), nn.Flatten()], "padding"),
+        ([nn.Conv2d(1, 2, 3, dilation=2), nn.Flatten()], "dilation"),
+        ([nn.Conv2d(2, 2, 3, groups=2), nn.Flatten()], "does not fit"),
+        ([nn.Conv2d(1, 2, 9), nn.Flatten()], "larger"),
+        ([nn.Conv2d(1, 2, 3), nn.MaxPool2d(3, stride=1), nn.Flatten()], "stride"),
+        ([nn.Conv2d(1, 2, 3), nn.MaxPool2d(2, ceil_mode=True), nn.Flatten()], "ceil_mode"),
+        ([nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten()], "BatchNorm2d"),
+        ([nn.Conv2d(1, 2, 3), nn.GELU("tanh"), nn.Flatten()], "GELU"),
+        ([nn.Conv2d(1, 2, 3), nn.Linear(6, 2)], "flat"),
+        ([nn.Conv2d(1, 2, 3)], "flat"),
+        ([nn.Flatten()], "no parameters"),
+        ([nn.Flatten(), nn.Linear(64, 4), nn.Softmax(1)], "Softmax"),
+        ([nn.Dropout(1.0), nn.Flatten(), nn.Linear(64, 4)], "rate"),
+    ],
+)
+def test_unsupported_stacks_are_refused_with_a_reason(layers, why):
+    reason = lanes.supported(layers, (1, 8, 8))
+    assert reason is not None and why in reason
+    with pytest.raises(lanes.Unsupported, match=why):
+        lanes.Engine(layers, (1, 8, 8), 2)
+
+
+def test_wrong_input_is_refused():
+    x, y = data(TRAINED)
+    model, orders = trained_network(), permutations(3, 40)
+    engine = pack([model] * 3, TRAINED)
+    for call_, message in [
+        (lambda: lanes.Engine(model, TRAINED, 0), "at least 1"),
+        (lambda: lanes.Engine(model, TRAINED, 3, "adagrad"), "unknown optimizer"),
+        (lambda: lanes.Engine(model, TRAINED, 3, lr=[1, 2]), r"lr must be a number or \[3\]"),
+        (lambda: lanes.Engine(model, TRAINED, 3, weight_decay=-1), "not negative"),
+        (lambda: lanes.Engine(model, TRAINED, 3, dropout=1.0), r"in \[0, 1\)"),
+        (lambda: lanes.Engine(model, TRAINED, 3, dropout=[0.1, 0.2]), "dropout must be"),
+        (lambda: lanes.Engine(model, TRAINED, 3, "sgd", nesterov=True), "nesterov"),
+        (lambda: lanes.Engine(model, TRAINED, 3, momentum=0.9), "Adam"),
+        (lambda: setattr(engine, "parameters", np.zeros((3, 7))), r"parameters must be \[3, "),
+        (lambda: setattr(engine, "optimizer_state", {"step": 1}), "exp_avg"),
+        (lambda: engine.train_epoch(x[:, :, 1:], y, orders, 10), "images must be"),
+        (lambda: engine.train_epoch(x.double(), y, orders, 10), "float32"),
+        (lambda: engine.train_epoch(x.transpose(2, 3), y, orders, 10), "contiguous"),
+        (lambda: engine.train_epoch(x, y + 1, orders, 10), "labels must be"),
+        (lambda: engine.train_epoch(x, y[1:], orders, 10), "labels must be"),
+        (lambda: engine.train_epoch(x, y, orders + 1, 10), "orders must be"),
+        (lambda: engine.train_epoch(x, y, orders[:2], 10), "orders must be"),
+        (lambda: engine.train_epoch(x, y, orders, 0), "batch_size"),
+        (lambda: engine.train_epoch(x, y, orders, 10, [1, 2]), "dropout_keys"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call_()
+
+
+def test_the_engine_can_be_switched_off(monkeypatch):
+    monkeypatch.setenv("ZOO_LANES", "off")
+    assert not lanes.available() and "ZOO_LANES=off" in lanes.reason()
+    with pytest.raises(RuntimeError, match="ZOO_LANES=off"):
+        lanes.Engine(cnn_s(), (1, 28, 28), 1)
+    monkeypatch.setenv("ZOO_LANES", "avx1024")
+    assert "choose from" in lanes.reason()
+
+
+def test_the_variant_can_be_forced(variant):
+    assert lanes.available()
+    assert lanes.Engine(cnn_s(), (1, 28, 28), 1).variant == variant

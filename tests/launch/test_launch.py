@@ -1,0 +1,195 @@
+"""Sweeps that lose nothing: real processes, real signals."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.run.test_run import assert_same_states
+from tests.test_commands import ROOT, TINY, train
+from zoo.disk import paths
+from zoo.run.record import read_records
+
+EPOCHS = 6
+SWEEP = ["-m", "seed=range(0,4)", f"trainer.max_epochs={EPOCHS}", "hydra.launcher.n_jobs=1"]
+
+
+def start(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A sweep in a process group of its own, as a terminal would start it."""
+    flags = [f"--config-dir={ROOT}/tests/conf", *[a for a in arguments if a.startswith("-")]]
+    command = [sys.executable, f"{ROOT}/train.py", *flags, *TINY, *[a for a in arguments if not a.startswith("-")]]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+
+
+def epochs(cwd: Path) -> int:
+    return sum(max(len(path.read_text().splitlines()) - 1, 0) for path in cwd.glob("sweeps/tiny/*/result.json"))
+
+
+def wait_for_epochs(process: subprocess.Popen[str], cwd: Path, count: int) -> None:
+    while epochs(cwd) < count and process.poll() is None:
+        time.sleep(0.002)
+
+
+def workers_of(launcher: int) -> list[int]:
+    """The launcher's child processes that train."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == launcher and b"loky" in (path.parent / "cmdline").read_bytes():
+                found.append(int(path.parent.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = train(folder, *SWEEP)
+    assert done.returncode == 0, done.stderr
+    return folder / "sweeps/tiny"
+
+
+def assert_same_sweep(cwd: Path, undisturbed: Path) -> None:
+    runs = sorted(undisturbed.glob("*/"))
+    assert [run.name for run in sorted((cwd / "sweeps/tiny").glob("*/"))] == [run.name for run in runs]
+    for run in runs:
+        assert_same_states(cwd / "sweeps/tiny" / run.name, run, EPOCHS)
+
+
+def test_faults_hurt_only_their_own_run(tmp_path: Path) -> None:
+    done = train(
+        tmp_path,
+        "-m",
+        "model=fragile",
+        "model.faults={1:raise,2:exit,3:kill}",
+        "seed=range(0,8)",
+        "hydra.launcher.n_jobs=1",
+    )
+    assert done.returncode == 1 and "3 of 8 runs failed" in done.stderr
+    errors = {path.parent.name: path.read_text() for path in (tmp_path / "sweeps/tiny").glob("*/error.txt")}
+    by_seed = {seed: text for seed in range(8) for name, text in errors.items() if f"seed{seed}_" in name}
+    assert by_seed.keys() == {1, 2, 3}
+    assert "ArithmeticError: no such luck" in by_seed[1] and "log:\nabout to fail" in by_seed[1]
+    assert "SystemExit: giving up" in by_seed[2]
+    assert "The worker process died, twice" in by_seed[3] and "SIGKILL" in by_seed[3]
+    finished = [run.name for run in (tmp_path / "sweeps/tiny").glob("*/") if len(read_records(run)) == 2]
+    assert len(finished) == 5 and not set(finished) & errors.keys()
+    for name in errors:  # every failure is in the table, with the file that tells more
+        assert f"sweeps/tiny/{name}/error.txt" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_segmentation_fault_leaves_its_stack(tmp_path: Path) -> None:
+    done = train(tmp_path, "-m", "model=fragile", "model.faults={1:segfault}", "seed=0,1")
+    assert done.returncode == 1 and "1 of 2 runs failed" in done.stderr
+    [path] = (tmp_path / "sweeps/tiny").glob("*/error.txt")
+    assert "Fatal Python error: Segmentation fault" in path.read_text() and "fragile.py" in path.read_text()
+
+
+@pytest.mark.slow
+def test_what_has_failed_is_tried_again_and_what_is_finished_is_not(tmp_path: Path) -> None:
+    arguments = ["-m", "model=fragile", "model.faults={1:raise}", "seed=0,1"]
+    assert "1 of 2 runs failed" in train(tmp_path, *arguments).stderr
+    [finished] = [run for run in (tmp_path / "sweeps/tiny").glob("*/") if len(read_records(run)) == 2]
+    before = paths.result(finished).stat().st_mtime_ns
+    again = train(tmp_path, *arguments)
+    assert again.returncode == 1 and "1 of 2 runs failed" in again.stderr
+    assert before == paths.result(finished).stat().st_mtime_ns
+
+
+MOMENTS = [(victim, moment) for victim in ("worker", "launcher", "group") for moment in (0, 5, 13)]
+
+
+@pytest.mark.parametrize(
+    ("victim", "moment"),
+    [pytest.param(*case, marks=[pytest.mark.slow] * (case != ("launcher", 5))) for case in MOMENTS],
+)
+def test_sigkill_at_any_moment(tmp_path: Path, undisturbed: Path, victim: str, moment: int) -> None:
+    process = start(tmp_path, *SWEEP[:-1], "hydra.launcher.n_jobs=2", "hydra.launcher.pack_size=1")
+    wait_for_epochs(process, tmp_path, moment)
+    time.sleep(random.Random(f"{victim}{moment}").uniform(0, 0.05))
+    if victim == "worker":
+        while not (workers := workers_of(process.pid)):
+            time.sleep(0.01)
+        os.kill(workers[0], signal.SIGKILL)
+        _, output = process.communicate(timeout=120)
+        assert process.returncode == 0, output  # retried by the launcher itself
+    else:
+        (os.kill if victim == "launcher" else os.killpg)(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+        done = train(tmp_path, *SWEEP)
+        assert done.returncode == 0, done.stderr
+    assert_same_sweep(tmp_path, undisturbed)
+    assert not list((tmp_path / "sweeps").rglob(".*.tmp"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_interrupted_from_the_terminal(tmp_path: Path, undisturbed: Path, how: signal.Signals) -> None:
+    process = start(tmp_path, *SWEEP)
+    wait_for_epochs(process, tmp_path, 4)
+    began = time.monotonic()
+    os.killpg(process.pid, how)
+    _, output = process.communicate(timeout=30)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 130
+    assert "Stopped: " in output and "The same command again goes on from there" in output
+    assert "Traceback" not in output
+    done = train(tmp_path, *SWEEP)
+    assert done.returncode == 0
+    assert_same_sweep(tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_second_launcher_is_refused(tmp_path: Path) -> None:
+    process = start(tmp_path, "-m", "seed=range(0,4)", "trainer.max_epochs=1000")
+    wait_for_epochs(process, tmp_path, 1)
+    second = train(tmp_path, "-m", "seed=range(0,4)", "trainer.max_epochs=1000")
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=30)
+    assert second.returncode == 1
+    assert "is being trained by another process" in second.stderr and "Traceback" not in second.stderr
+
+
+@pytest.mark.slow
+def test_a_grown_grid_trains_what_is_new(tmp_path: Path, undisturbed: Path) -> None:
+    assert train(tmp_path, *SWEEP[:1], "seed=1,3", SWEEP[2]).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweeps/tiny/*/checkpoint*/*")}
+    assert train(tmp_path, *SWEEP).returncode == 0
+    assert_same_sweep(tmp_path, undisturbed)
+    assert all(path.stat().st_mtime_ns == changed for path, changed in before.items())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("may not mount a tmpfs here")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk(tmp_path: Path, small_disk: Path, undisturbed: Path) -> None:
+    places = ["sweeps=small/sweeps", "data.cache=cache"]
+    done = train(tmp_path, *SWEEP, *places)
+    assert done.returncode == 1
+    assert done.stderr.count("No space left on device") == 1 and "Traceback" not in done.stderr
+    assert "the same command again goes on from there" in done.stderr
+    subprocess.run(["mount", "-o", "remount,size=20m", small_disk], check=True)
+    done = train(tmp_path, *SWEEP, *places)
+    assert done.returncode == 0, done.stderr
+    assert_same_sweep(small_disk, undisturbed)

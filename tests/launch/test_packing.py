@@ -1,0 +1,99 @@
+"""Which nodes the engine trains, and together with which others."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from torch import nn
+
+from zoo.engines import lanes
+from zoo.launch.packing import balanced, pack
+from zoo.models.cnn import CNNSmall
+from zoo.node.grid import Grid
+from zoo.node.node import Node
+from zoo.run.engine import layers_of, unsupported
+
+needs_engine = pytest.mark.skipif(not lanes.available(), reason="the CPU engine was not built here")
+
+
+@needs_engine
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ([], None),
+        (["optim=sgd", "optim.nesterov=true", "model.dropout=0.3"], None),
+        (["optim=rmsprop", "model.activation=gelu", "init=normal"], None),
+        (["model=cnn_large"], None),
+        (["engine=torch"], "engine=torch"),
+        (["trainer.accelerator=gpu"], "trainer.accelerator=gpu"),
+        (["schedule=one_cycle"], "schedule=one_cycle"),
+        (["augmentation=crop_flip"], "augmentation=crop_flip"),
+        (["+optim.amsgrad=true"], "optim.amsgrad"),
+        (["model=resnet18", "data.size=28"], "ResNet18 layers are not supported"),
+        (["model=fragile"], "Fragile layers are not supported"),
+    ],
+)
+def test_unsupported(grid: Callable[..., Grid], overrides: list[str], reason: str | None) -> None:
+    [node] = grid(*overrides)
+    assert unsupported(node) == reason
+
+
+def test_layers_are_known_only_where_they_are_applied_in_order() -> None:
+    class Twice(nn.Sequential):
+        def forward(self, x):
+            return super().forward(super().forward(x))
+
+    class Plain(nn.Sequential):
+        pass
+
+    assert len(layers_of(CNNSmall(1))) == 12
+    assert len(layers_of(Plain(nn.Flatten(), nn.Linear(4, 4)))) == 2
+    twice = Twice(nn.Linear(4, 4))
+    assert layers_of(twice) == [twice]
+    assert lanes.supported([nn.Flatten(), twice], (1, 2, 2)) == "Twice layers are not supported"
+
+
+@needs_engine
+def test_packs_differ_inside_in_per_model_values_only(grid: Callable[..., Grid]) -> None:
+    inside = [
+        "seed=0,1",
+        "init=uniform,normal",
+        "optim.lr=1e-3,1e-4",
+        "optim.weight_decay=0,0.1",
+        "model.dropout=0.3,0.5",
+    ]
+    assert [len(nodes) for nodes in pack(list(grid(*inside)), workers=2)] == [16, 16]
+    between = ["model.activation=tanh,relu", "optim=adam,sgd", "model.dropout=0,0.5"]
+    packs = pack(list(grid("seed=0,1", *between)), workers=2)
+    assert [len(nodes) for nodes in packs] == [2] * 8
+    for nodes in packs:
+        assert len({(p.config["model"]["activation"], p.config["optim"]["name"]) for p in nodes}) == 1
+
+
+@needs_engine
+def test_every_node_is_in_one_pack(grid: Callable[..., Grid]) -> None:
+    nodes = list(grid("seed=range(0,37)", "engine=auto,torch"))
+    for size in (None, 1, 5):
+        packs = pack(nodes, workers=3, pack_size=size)
+        assert sorted(p.run for nodes in packs for p in nodes) == sorted(p.run for p in nodes)
+        assert all(len(members) == 1 for members in packs if members[0].config["engine"] == "torch")
+        assert max(map(len, packs)) == (size or 16)
+
+
+def numbered(*sizes: int) -> list[Sequence[Node]]:
+    return [[Node([], {}) for _ in range(size)] for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "workers", "width", "expected"),
+    [
+        ([16, 16], 2, 8, [16, 16]),
+        ([16], 2, 8, [8, 8]),
+        ([16], 2, 16, [16]),
+        ([4, 16, 16], 2, 8, [16, 16, 4]),
+        ([16, 16, 16], 2, 8, [16, 16, 8, 8]),
+    ],
+)
+def test_the_last_round_is_shared_where_that_is_faster(
+    sizes: list[int], workers: int, width: int, expected: list[int]
+) -> None:
+    assert [len(nodes) for nodes in balanced(numbered(*sizes), workers, width)] == expected

@@ -1,0 +1,56 @@
+"""Every config in conf/ composes, and what it names can be built."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_method
+
+from zoo.node.build import build, build_model
+from zoo.node.grid import Grid
+from zoo.node.presets import CONF
+from zoo.node.resolvers import plain
+
+CHOICES = sorted(
+    (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "zoo")
+)
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_choice(grid: Callable[..., Grid], group: str, choice: str) -> None:
+    extra = ["optim=sgd"] if group == "schedule" else []
+    [node] = grid(f"{group}={choice}", *extra)
+    config = node.config
+    assert group == "trainer" or config[group]["name"] == choice
+    model = build_model(config)
+    optimizer = build(config["optim"])(model.parameters())
+    if "_target_" in config["schedule"]:
+        build(config["schedule"])(optimizer, total_steps=10)
+    build(config["trainer"])
+    get_method(config["data"]["source"])
+    size = config["data"]["size"] or 32
+    images = torch.zeros(2, config["data"]["channels"], size, size)
+    assert model(images).shape == (2, config["data"]["classes"])
+
+
+def test_analyze_composes() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert "sweep" in compose("analyze")
+
+
+def test_every_preset_has_its_own_name_and_a_config_that_can_be_built() -> None:
+    names = [path.stem for path in (CONF / "zoo").glob("*.yaml")]
+    for name in names:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = plain(compose("train", [f"+zoo={name}"]))
+        assert config["zoo"]["name"] == name
+        build_model(config)
+    assert len(names) == 27
+
+
+def test_every_yaml_says_what_it_is() -> None:
+    for path in Path(CONF).glob("*/*.yaml"):
+        first = path.read_text().splitlines()[0]
+        assert first.startswith("# "), f"{path} has no comment in its first line"

@@ -1,0 +1,86 @@
+"""Training against a plain PyTorch loop."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tests.conftest import prepare
+from zoo.data.images import Images, Split
+from zoo.disk import paths
+from zoo.models.evaluate import evaluate
+from zoo.node.build import build_model
+from zoo.node.grid import Grid
+from zoo.random import data_order, derive
+from zoo.run.record import read_records, read_state
+from zoo.run.run import train
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["optim=adam", "optim.weight_decay=0.01"],
+        ["optim=sgd", "optim.nesterov=true", "batch_size=7"],
+        ["optim=rmsprop", "batch_size=6"],
+        ["optim=rmsprop", "model.dropout=0.3", "engine=torch"],
+        ["optim=sgd", "optim.weight_decay=0.1", "engine=torch"],
+        ["optim=sgd", "schedule=one_cycle", "optim.lr=0.1"],
+    ],
+)
+def test_same_as_a_plain_loop(grid: Callable[..., Grid], tmp_path: Path, overrides: list[str]) -> None:
+    [node] = prepare(
+        grid(f"sweeps={tmp_path}", f"data.cache={tmp_path}/cache", "trainer.max_epochs=2", "seed=3", *overrides), []
+    )
+    train([node], paths.images(node.sweep))
+
+    config, optim = node.config, node.config["optim"]
+    images = Images.load(paths.images(node.sweep)).trainset
+    model = build_model(config)
+    optimizer = {
+        "adam": lambda p: torch.optim.Adam(p, lr=optim["lr"], weight_decay=optim["weight_decay"]),
+        "sgd": lambda p: torch.optim.SGD(
+            p, **{key: optim[key] for key in ("lr", "momentum", "nesterov", "weight_decay")}
+        ),
+        "rmsprop": lambda p: torch.optim.RMSprop(p, lr=optim["lr"], momentum=0.9),
+    }[optim["name"]](model.parameters())
+    steps = math.ceil(len(images) / config["batch_size"])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=optim["lr"], epochs=2, steps_per_epoch=steps)
+    if config["schedule"]["name"] == "constant":
+        for group in optimizer.param_groups:  # undo what constructing the schedule did
+            group.update(lr=optim["lr"], **({"momentum": 0.9} if "momentum" in group else {"betas": (0.9, 0.999)}))
+    for epoch in (1, 2):
+        torch.manual_seed(derive(3, "train", epoch))
+        for indices in torch.from_numpy(data_order(3, epoch, len(images))).split(config["batch_size"]):
+            optimizer.zero_grad()
+            output = F.log_softmax(model(images.images[indices]), dim=1)
+            F.nll_loss(output, images.labels[indices]).backward()
+            optimizer.step()
+            if config["schedule"]["name"] == "one_cycle":
+                schedule.step()
+        for key, value in read_state(node.run, epoch).items():
+            torch.testing.assert_close(value, model.state_dict()[key], rtol=1e-4, atol=1e-6)
+
+
+def test_evaluate() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(4, 3))
+    split = Split(torch.randn(1203, 1, 2, 2), torch.randint(3, (1203,)))
+    loss, accuracy = evaluate(model, split)
+    logits = split.images.flatten(1) @ model[2].weight.T + model[2].bias
+    assert loss == pytest.approx(F.cross_entropy(logits, split.labels).item(), rel=1e-6)
+    assert accuracy == (logits.argmax(1) == split.labels).double().mean().item()
+    assert evaluate(model, Split(torch.empty(0, 1, 2, 2), torch.empty(0, dtype=torch.int64))) == (None, None)
+
+
+def test_a_resnet_trains_with_its_schedule_and_augmentation(grid: Callable[..., Grid], tmp_path: Path) -> None:
+    overrides = ["model=resnet18", "optim=sgd", "schedule=one_cycle", "augmentation=crop_flip", "batch_size=20"]
+    places = [f"sweeps={tmp_path}", f"data.cache={tmp_path}/cache", "trainer.max_epochs=1"]
+    nodes = prepare(grid(*places, *overrides, "seed=0,1"), [])
+    for node in nodes:
+        train([node], paths.images(node.sweep))
+    first, second = (read_state(node.run, 1) for node in nodes)
+    assert first["bn1.num_batches_tracked"] == 2 and not torch.equal(first["fc.weight"], second["fc.weight"])
+    assert [record["training_iteration"] for record in read_records(nodes[0].run)] == [0, 1]

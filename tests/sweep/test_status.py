@@ -1,0 +1,79 @@
+"""How far a sweep is, from its files alone."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from zoo.disk import files, paths
+from zoo.errors import ZooError
+from zoo.sweep.progress import Tally
+from zoo.sweep.status import is_held, recent_rate, survey
+
+
+@pytest.fixture
+def copy(sweep: Path, tmp_path: Path) -> Path:
+    """A sweep of 8: one run has failed after epoch 1, one has not begun, six are finished."""
+    folder = shutil.copytree(sweep, tmp_path / "sweep")
+    first, second, *_ = sorted(folder.glob("*/"))
+    shutil.rmtree(first)
+    lines = paths.result(second).read_text().splitlines(keepends=True)
+    paths.result(second).write_text("".join(lines[:2]))
+    paths.error(second).write_text("ValueError: no")
+    return folder
+
+
+def test_survey(copy: Path) -> None:
+    tally = survey(copy)
+    assert (len(tally.target), len(tally.done), len(tally.failed)) == (8, 6, 1)
+    assert (tally.trained_epochs, tally.total_epochs) == (6 * 3 + 1, 8 * 3)
+    assert tally.text().startswith("6 runs done, 1 failed, 1 left, test accuracy best ")
+
+
+def test_the_line_has_speed_and_time_left() -> None:
+    tally = Tally({Path("a"): 10, Path("b"): 10})
+    tally.epochs = {Path("a"): 5}
+    assert tally.line(0.5) == "5/20 epochs, 0.5 epochs/s, 00:30 left, 0 runs done, 0 failed, 2 left"
+    assert tally.line(0.0) == "5/20 epochs, 0 runs done, 0 failed, 2 left"
+
+
+def test_recent_rate_counts_the_epochs_of_the_last_two_minutes(copy: Path) -> None:
+    long_ago = time.time() - 1000
+    for run in copy.glob("*/"):
+        os.utime(paths.result(run), (long_ago, long_ago))
+    assert recent_rate(survey(copy)) == 0
+    fresh = next(run for run in copy.glob("*/") if not paths.error(run).exists())
+    os.utime(paths.result(fresh))
+    assert recent_rate(survey(copy)) == 3 / 120
+
+
+def test_is_held(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    assert not is_held(lock)
+    with files.locked(lock, wait=False):
+        assert is_held(lock)
+    assert not is_held(lock)
+
+
+def test_the_command(copy: Path, tmp_path: Path) -> None:
+    def status(folder: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "zoo", "status", folder], capture_output=True, text=True)
+
+    done = status(copy)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0] == f"{copy}: at rest"
+    assert "6 runs done, 1 failed, 1 left" in done.stdout and "error.txt" in done.stdout
+    missing = status(tmp_path / "nowhere")
+    assert (
+        missing.returncode == 1
+        and missing.stderr.strip() == f"{tmp_path / 'nowhere'} is no sweep: it has no config.json"
+    )
+
+
+def test_no_sweep(tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match="is no sweep"):
+        survey(tmp_path)

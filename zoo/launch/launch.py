@@ -1,0 +1,161 @@
+"""Train the nodes of a grid on many workers, so that nothing one run does hurts another, and nothing is lost."""
+
+import queue
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from zoo.disk import paths
+from zoo.errors import ZooError
+from zoo.launch.packing import pack
+from zoo.launch.worker import Outcome, work, write_error
+from zoo.node.node import Node
+from zoo.run.engine import notice
+from zoo.run.record import claim, is_finished
+from zoo.sweep.progress import Progress, Tally
+
+
+@dataclass
+class Task:
+    """What is sent to a worker at once. `deaths`: how often a worker died of it, or of a task it was part of."""
+
+    nodes: Sequence[Node]
+    deaths: int = 0
+
+
+class Workers(Protocol):
+    """Processes somewhere that share the sweep's folder."""
+
+    @property
+    def processes(self) -> int:
+        """How many there are, or will be."""
+
+    def capacity(self) -> int:
+        """How many more tasks can be sent now."""
+
+    def submit(self, function: Callable[[Sequence[Node]], list[Outcome]], nodes: Sequence[Node]) -> Future:
+        """Send a task; its future ends with the outcomes, or an exception if the worker died."""
+
+    def ended(self, future: Future) -> None:
+        """A task has ended: its worker can have another."""
+
+    def stop(self) -> None:
+        """End all workers at once."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C, or a request to terminate."""
+
+
+def launch(nodes: Sequence[Node], start_workers: Callable[[int], Workers], pack_size: int | None = None) -> None:
+    """Train every node that is not finished; returns when all are, without failures.
+
+    `start_workers` is called with the number of runs to train, if there are any; `pack_size` see zoo.launch.packing.
+    Raises SystemExit: 1 after a table of failures, 130 when interrupted, having said how to go on; ZooError if a run
+    directory holds another config, or the storage fails.
+    """
+    runs = {node.run: node.max_epochs for node in nodes}
+    tally = Tally(runs, all(node.config["stop_diverged"] for node in nodes))
+    unfinished = [node for node in nodes if not is_trained(node)]
+    tally.update(runs)
+    if not unfinished:
+        print(whats_next(nodes, tally), file=sys.stderr)
+        return
+    if text := notice(unfinished):
+        print(text, file=sys.stderr)
+    workers = start_workers(len(unfinished))
+    tasks = [Task(nodes) for nodes in pack(unfinished, workers.processes, pack_size)]
+    try:
+        failures = train_tasks(tasks, workers, tally)
+    except (Interrupted, KeyboardInterrupt):
+        print(f"\nStopped: {tally.text()}. The same command again goes on from there.", file=sys.stderr)
+        raise SystemExit(130) from None
+    if failures:
+        print(
+            f"\n{len(failures)} of {len(runs)} runs failed; the same command again tries them once more:",
+            file=sys.stderr,
+        )
+        for run, reason in sorted(failures.items()):
+            print(f"  {run.name}\n    {reason}\n    {paths.error(run)}", file=sys.stderr)
+        raise SystemExit(1)
+    print(whats_next(nodes, tally), file=sys.stderr)
+
+
+def whats_next(nodes: Sequence[Node], tally: Tally) -> str:
+    """What is there, and how to make a zoo of it."""
+    sweeps = dict.fromkeys(node.sweep for node in nodes)
+    commands = " and ".join(f"`python analyze.py sweep={sweep}`" for sweep in sweeps)
+    return f"{tally.text()}. {commands} makes a zoo of them."
+
+
+def is_trained(node: Node) -> bool:
+    """Whether the node has nothing left to train. Raises ZooError if its directory holds another config."""
+    if not paths.params(node.run).exists():
+        return False
+    claim(node)
+    return is_finished(node)
+
+
+def train_tasks(tasks: Sequence[Task], workers: Workers, tally: Tally) -> dict[Path, str]:
+    """Have the workers do all tasks. Returns the runs that failed, and why."""
+    waiting, running = deque(tasks), {}
+    ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
+    failures: dict[Path, str] = {}
+    with interruptible(), Progress(tally) as progress:
+        try:
+            while waiting or running:
+                while waiting and workers.capacity():
+                    task = waiting.popleft()
+                    progress.running |= {node.run for node in task.nodes}
+                    future = workers.submit(work, task.nodes)
+                    running[future] = task
+                    future.add_done_callback(ended.put)
+                future = ended.get()
+                task = running.pop(future)
+                workers.ended(future)
+                progress.running -= {node.run for node in task.nodes}
+                tally.update(node.run for node in task.nodes)
+                if death := future.exception():
+                    outcomes = after_death(task, death, waiting)
+                else:
+                    outcomes = future.result()
+                for outcome in outcomes:
+                    if outcome.storage:
+                        raise ZooError(f"{outcome.error} (in {outcome.run}); the same command again goes on from there")
+                    if outcome.error:
+                        failures[outcome.run] = outcome.error
+                        tally.failed.add(outcome.run)
+        finally:
+            workers.stop()
+    return failures
+
+
+def after_death(task: Task, death: BaseException, waiting: deque[Task]) -> list[Outcome]:
+    """Once, give each run of a task whose worker died another chance, by itself; then it has failed."""
+    if task.deaths == 0:
+        waiting.extendleft(Task([node], deaths=1) for node in reversed(task.nodes))
+        return []
+    reason = " ".join(str(death).split())
+    for node in task.nodes:
+        write_error(node.run, f"The worker process died, twice: {reason}")
+    return [Outcome(node.run, f"its worker process died, twice: {reason}") for node in task.nodes]
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let a request to terminate (SIGTERM, as of a batch system) end the sweep as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,63 @@
+"""Workers on this machine: joblib's loky processes, one executor each, so that a death is its own task's alone."""
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import get_context
+
+from zoo.launch.worker import Outcome, begin, import_training
+from zoo.node.node import Node
+
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
+class LocalWorkers:
+    """As many processes as are asked for, each with one compute thread."""
+
+    def __init__(self, processes: int):
+        self.processes = processes
+        self.idle = [start() for _ in range(processes)]
+        self.busy: dict[Future, ProcessPoolExecutor] = {}
+
+    def limit(self, most: int) -> None:
+        """End those that there is nothing to do for."""
+        while len(self.idle) > most:
+            self.idle.pop().shutdown(wait=False, kill_workers=True)
+        self.processes = min(self.processes, most)
+
+    def capacity(self) -> int:
+        return len(self.idle)
+
+    def submit(self, function: Callable[[Sequence[Node]], list[Outcome]], nodes: Sequence[Node]) -> Future:
+        executor = self.idle.pop()
+        future = executor.submit(function, nodes)
+        self.busy[future] = executor
+        return future
+
+    def ended(self, future: Future) -> None:
+        executor = self.busy.pop(future)
+        if future.exception():  # loky gives up an executor whose process died
+            executor.shutdown(wait=False, kill_workers=True)
+            executor = start()
+        self.idle.append(executor)
+
+    def stop(self) -> None:
+        for executor in [*self.idle, *self.busy.values()]:
+            executor.shutdown(wait=False, kill_workers=True)
+        self.idle, self.busy = [], {}
+
+
+def start() -> ProcessPoolExecutor:
+    executor = ProcessPoolExecutor(
+        1, context=get_context("loky"), initializer=begin, initargs=(os.getpid(),), env=ONE_THREAD
+    )
+    # until the process ignores Ctrl-C by itself, it inherits doing so
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        executor.submit(import_training)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return executor

@@ -1,0 +1,54 @@
+"""Which nodes are trained together."""
+
+import json
+from collections.abc import Sequence
+
+from zoo.engines import lanes
+from zoo.node.node import Node, canonical
+from zoo.run.engine import PER_MODEL, unsupported
+
+PACK_SIZE = 16  # models: the widest registers' lanes; more would not be faster
+
+
+def pack_key(node: Node) -> str:
+    """Nodes with the same key can share a pack: all but seed, init and what the engine takes per model is the same."""
+    shared = {key: value for key, value in node.values.items() if key not in ("seed", "init")}
+    shared["optim"] = {key: value for key, value in shared["optim"].items() if key not in PER_MODEL}
+    shared["model"] = shared["model"] | {"dropout": shared["model"].get("dropout", 0) > 0}
+    places = [node.config[key] for key in ("sweeps", "zoo", "trainer", "engine", "stop_diverged")]
+    return json.dumps([canonical(shared), places])
+
+
+def pack(nodes: Sequence[Node], workers: int, pack_size: int | None = None) -> list[list[Node]]:
+    """The nodes in packs that keep `workers` processes busy to the end; one by one what the engine can't train.
+
+    `pack_size`: models in a pack; by default up to PACK_SIZE, and less where workers would have nothing to do.
+    """
+    groups: dict[str, list[Node]] = {}
+    for node in nodes:
+        groups.setdefault(pack_key(node), []).append(node)
+    packs: list[list[Node]] = []
+    singles: list[list[Node]] = []
+    for group in groups.values():
+        if unsupported(group[0]) is None:
+            packs += chunks(group, pack_size or PACK_SIZE)
+        else:
+            singles += chunks(group, 1)
+    if pack_size is None:
+        packs = balanced(packs, workers, lanes.width() if packs else PACK_SIZE)
+    return packs + singles
+
+
+def chunks(nodes: Sequence[Node], size: int) -> list[list[Node]]:
+    return [list(nodes[start : start + size]) for start in range(0, len(nodes), size)]
+
+
+def balanced(packs: list[list[Node]], workers: int, width: int) -> list[list[Node]]:
+    """The packs, the largest first; those of the last, incomplete round on all workers are cut to `width` models.
+
+    `width` is how many lanes this processor has, less than which take as long.
+    """
+    packs = sorted(packs, key=len, reverse=True)
+    last_round = len(packs) % workers
+    whole, rest = packs[: len(packs) - last_round], packs[len(packs) - last_round :]
+    return whole + [part for pack in rest for part in chunks(pack, width)]

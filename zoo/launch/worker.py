@@ -1,0 +1,116 @@
+"""What a worker process does: train the runs of a task, each for itself, and report."""
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from zoo.disk import files, paths
+from zoo.node.node import Node
+
+LOG_TAIL = 20_000  # characters of the log repeated in error.txt
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `error` is a line that says why it failed, None if it is finished."""
+
+    run: Path
+    error: str | None = None
+    storage: bool = False  # whether the error is the storage's, which no other run would escape either
+
+
+def work(nodes: Sequence[Node]) -> list[Outcome]:
+    """Train the nodes, together if the engine can. What one run raises is an outcome, and ends no other.
+
+    Seeding, thread counts and output belong to the whole process: it must do nothing else meanwhile.
+    """
+    runs = [node.run for node in nodes]
+    try:
+        with ExitStack() as held:
+            for run in sorted(runs):  # in the same order everywhere, or two processes could wait for each other
+                held.enter_context(files.locked(paths.lock(run), wait=True))
+            held.enter_context(output_to(paths.log(runs[0])))
+            for node in nodes:
+                files.remove_leftovers(node.run)
+                paths.error(node.run).unlink(missing_ok=True)
+                write_hydra_record(node)
+            from zoo.run.run import train  # takes seconds, and launchers import this module too
+
+            train(nodes, paths.images(nodes[0].sweep))
+    except BaseException as error:  # SystemExit and the like too: a run must not end its worker
+        storage = isinstance(error, OSError) and error.errno in files.STORAGE
+        if len(nodes) > 1 and not storage:  # only one of them may be to blame
+            return [outcome for node in nodes for outcome in work([node])]
+        summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        if storage:
+            summary += ". Make room, or make the folder writable"
+        for run in runs:
+            write_error(run, traceback.format_exc())
+        return [Outcome(run, summary, storage) for run in runs]
+    return [Outcome(run) for run in runs]
+
+
+def write_hydra_record(node: Node) -> None:
+    """As Hydra does for a single run: the composed config, and what was typed for it."""
+    folder = paths.hydra(node.run)
+    files.write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(node.config))))
+    files.write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(node.overrides))))
+
+
+def write_error(run: Path, reason: str) -> None:
+    """error.txt: the reason, and the end of the log. Where even that can't be written, the launcher's table tells."""
+    with suppress(OSError):
+        log = paths.log(run).read_text(errors="replace")[-LOG_TAIL:] if paths.log(run).exists() else ""
+        files.write_text(paths.error(run), reason.rstrip() + (f"\n\nlog:\n{log}" if log else "") + "\n")
+
+
+@contextmanager
+def output_to(log: Path) -> Iterator[None]:
+    """Send what the process prints to a file, also from below Python; an empty one is not kept."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = os.dup(1), os.dup(2)
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(before[0], 1)
+            os.dup2(before[1], 2)
+            os.close(before[0])
+            os.close(before[1])
+    if log.stat().st_size == 0:
+        log.unlink()
+
+
+def import_training() -> None:
+    """Make a new process ready while there is nothing for it to do yet: the import takes seconds."""
+    import zoo.run.run  # noqa: F401
+
+
+def begin(launcher: int) -> None:
+    """Prepare a worker process of the launcher with this process id, on the same machine."""
+    # Ctrl-C reaches every process of the terminal; it is the launcher that ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable(2)
+    threading.Thread(target=end_with, args=(launcher,), daemon=True).start()
+
+
+def end_with(launcher: int) -> None:
+    """A worker whose launcher was killed must not go on beside the workers of the next one."""
+    while os.getppid() == launcher:
+        time.sleep(0.5)
+    os._exit(1)

@@ -1,0 +1,30 @@
+"""From Hydra's configs to plain ones, and what our configs may ask for: `${node_name:}`, `${random_seed:}`."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from zoo.node.node import Node, canonical
+from zoo.random import distinct_seed
+
+# What random seeds follow from: the factors of the published zoos, and what they were trained on.
+SEED_FACTORS = (
+    *("data.name", "model.name", "init.name", "model.activation", "model.dropout"),
+    *("optim.name", "optim.lr", "optim.weight_decay"),
+)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A composed config as plain, resolved containers, without Hydra's own part."""
+    keys = [key for key in config if key != "hydra"]
+    return OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
+
+
+def random_seed(config: DictConfig) -> int:
+    """The seed that `draw` counts among the random seeds of the node that the config's other factors make."""
+    return distinct_seed(config["draw"], *(canonical(OmegaConf.select(config, key)) for key in SEED_FACTORS))
+
+
+# `${node_name:}` is the name of the config it stands in, `${random_seed:}` a seed of its own for each of its draws
+OmegaConf.register_new_resolver("node_name", lambda *, _root_: Node(plain(_root_)).name, replace=True)
+OmegaConf.register_new_resolver("random_seed", lambda *, _root_: random_seed(_root_), replace=True)

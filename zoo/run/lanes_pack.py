@@ -1,0 +1,127 @@
+"""Packs on the CPU engine: models trained in SIMD lanes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.data.images import Images, Split
+from zoo.engines import lanes
+from zoo.models.evaluate import evaluate
+from zoo.node.build import build
+from zoo.node.node import Node
+from zoo.random import derive
+from zoo.run.engine import OPTIMIZERS, PER_MODEL, layers_of
+from zoo.run.pack import Metrics, Pack, State
+
+
+class LanesPack(Pack):
+    """Models in the lanes of the CPU engine."""
+
+    def __init__(self, nodes: Sequence[Node], models: Sequence[nn.Module], images: Images, epoch: int = 0):
+        """`nodes` have the same `pack_key`; `models` are at their initialisation."""
+        super().__init__([node.seed for node in nodes], images, epoch)
+        # not as a submodule: Lightning need not know these, which are where states come from and go to
+        self.models = tuple(models)
+        self.batch_size = nodes[0].config["batch_size"]
+        self.keys = np.array([derive(seed, "dropout", 0) for seed in self.seeds], dtype=np.uint64)
+        optims = [node.config["optim"] for node in nodes]
+        self.groups = [
+            build(optim)(model.parameters()).state_dict()["param_groups"]
+            for optim, model in zip(optims, models, strict=True)
+        ]
+        kind, known = OPTIMIZERS[optims[0]["_target_"]]
+        per_model = {key: [optim[key] for optim in optims] for key in PER_MODEL if key in known}
+        shared = {key: optims[0][key] for key in known - per_model.keys() if key in optims[0]}
+        rates = [[layer.p for layer in layers_of(model) if isinstance(layer, nn.Dropout)] for model in models]
+        self.engine = lanes.Engine(
+            layers_of(models[0]),
+            images.trainset.images.shape[1:],
+            len(models),
+            kind,
+            dropout=rates if rates[0] else None,
+            **per_model,
+            **shared,
+        )
+        self.engine.parameters = np.stack([flat(model.state_dict().values()) for model in models])
+
+    def configure_optimizers(self) -> None:
+        return None
+
+    def train_epoch(self, orders: Tensor) -> None:
+        trainset = self.images.trainset
+        self.engine.train_epoch(trainset.images, trainset.labels, orders, self.batch_size, self.keys)
+
+    def states(self) -> list[State]:
+        return [unflat(row, model.state_dict()) for row, model in zip(self.engine.parameters, self.models, strict=True)]
+
+    def training_states(self) -> list[dict[str, Any]]:
+        """As PyTorch's optimizers save theirs."""
+        averages = dict(self.engine.optimizer_state)
+        step = torch.tensor(float(averages.pop("step")))
+        found = []
+        for index, (model, groups) in enumerate(zip(self.models, self.groups, strict=True)):
+            parameters = dict(model.named_parameters())
+            tensors = {name: list(unflat(rows[index], parameters).values()) for name, rows in averages.items()}
+            state = {
+                number: {"step": step.clone(), **{name: values[number] for name, values in tensors.items()}}
+                for number in range(len(parameters))
+            }
+            found.append({"optimizer": {"state": state, "param_groups": groups}, "schedule": None})
+        return found
+
+    def load(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:
+        self.engine.parameters = np.stack([flat(state.values()) for state in states])
+        zeros = dict(self.engine.optimizer_state)
+        saved = [training_state["optimizer"]["state"] for training_state in training_states]
+        # PyTorch keeps no average that isn't used (momentum 0); it is zero then
+        averages = {
+            name: np.stack(
+                [
+                    flat([state[i][name] for i in sorted(state)]) if state and name in state[0] else zeros[name][index]
+                    for index, state in enumerate(saved)
+                ]
+            )
+            for name in zeros.keys() - {"step"}
+        }
+        steps = self.epoch * -(-len(self.images.trainset) // self.batch_size)
+        self.engine.optimizer_state = {"step": steps, **averages}
+
+    def evaluate(self) -> list[Metrics]:
+        for model, state in zip(self.models, self.states(), strict=True):
+            model.load_state_dict(state)
+        metrics: list[Metrics] = [{} for _ in self.models]
+        for name in ("train", "val", "test"):
+            split = getattr(self.images, f"{name}set")
+            for found, (loss, accuracy) in zip(metrics, self.evaluate_on(split), strict=True):
+                found |= {f"{name}_loss": loss, f"{name}_acc": accuracy}
+        return metrics
+
+    def evaluate_on(self, split: Split) -> list[tuple[float | None, float | None]]:
+        """Each model's loss and accuracy; the accuracy exactly as PyTorch finds it, which decides the near ties."""
+        if not len(split):
+            return [(None, None)] * len(self.models)
+        found = self.engine.evaluate(split.images, split.labels)
+        results = []
+        for index, model in enumerate(self.models):
+            ties = torch.from_numpy(found.near_ties[index]).long()
+            if len(ties) < found.near_tie_count[index]:
+                results.append((float(found.loss[index]), evaluate(model, split)[1]))
+                continue
+            decided = evaluate(model, Split(split.images[ties], split.labels[ties]))[1] or 0.0
+            correct = int(found.correct[index]) + round(decided * len(ties))
+            results.append((float(found.loss[index]), correct / len(split)))
+        return results
+
+
+def flat(tensors: Iterable[Tensor]) -> np.ndarray:
+    """One vector [parameters] of all tensors, float32."""
+    return torch.cat([tensor.detach().flatten() for tensor in tensors]).numpy()
+
+
+def unflat(vector: np.ndarray, like: Mapping[str, Tensor]) -> State:
+    """The tensors that a vector was made of, shaped as those in `like`, each with memory of its own."""
+    parts = torch.from_numpy(vector).split([tensor.numel() for tensor in like.values()])
+    return {key: part.view(tensor.shape).clone() for (key, tensor), part in zip(like.items(), parts, strict=True)}

@@ -1,0 +1,64 @@
+"""`python -m zoo status SWEEP`: how far a sweep is, in progress or at rest, from its files alone."""
+
+import argparse
+import time
+from pathlib import Path
+
+from zoo.disk import files, paths
+from zoo.errors import ZooError
+from zoo.run.record import read_records
+from zoo.sweep.progress import Tally
+
+RECENT = 120.0  # seconds over which the speed is taken
+
+
+def survey(sweep: Path) -> Tally:
+    """The tally of every node of the sweep. Raises ZooError where there is no sweep, or a record is damaged."""
+    if not paths.config(sweep).exists():
+        raise ZooError(f"{sweep} is no sweep: it has no {paths.config(sweep).name}")
+    epochs = files.read_json(paths.config(sweep))["protocol"]["trainer.max_epochs"]
+    runs = {sweep / name: epochs for name in paths.nodes(sweep).read_text(encoding="utf-8").split()}
+    tally = Tally(runs)
+    tally.update(runs)
+    tally.failed = {run for run in runs if run not in tally.done and paths.error(run).exists()}
+    return tally
+
+
+def recent_rate(tally: Tally) -> float:
+    """Epochs per second over the last `RECENT` seconds, by when the records say that their epochs ended."""
+    since = time.time() - RECENT
+    ended = 0
+    for run, changed in tally.seen.items():
+        moment = changed / 1e9
+        for record in reversed(read_records(run)[1:] if moment > since else []):
+            if moment <= since:
+                break
+            ended += 1
+            moment -= record["time_this_iter_s"]
+    return ended / RECENT
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds the lock; one on another machine counts where the file system carries locks."""
+    if not lock.exists():
+        return False
+    try:
+        with files.locked(lock, wait=False):
+            return False
+    except BlockingIOError:
+        return True
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("status", help="how far a sweep is", description="How far a sweep is.")
+    command.add_argument("sweep", type=Path, help="the sweep's directory, such as sweeps/mnist_seed")
+    command.set_defaults(run=lambda arguments: print(report(arguments.sweep)))
+
+
+def report(sweep: Path) -> str:
+    """Whether the sweep is in training, how far it is, and what failed."""
+    tally = survey(sweep)
+    in_training = is_held(paths.lock(sweep))
+    lines = [f"{sweep}: {'in training' if in_training else 'at rest'}"]
+    lines += [tally.line(recent_rate(tally) if in_training else 0.0)]
+    return "\n".join([*lines, *(f"failed: {paths.error(run)}" for run in sorted(tally.failed))])

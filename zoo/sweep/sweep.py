@@ -1,0 +1,50 @@
+"""A sweep held by one process, ready to train in."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from zoo.data.images import prepare as prepare_images
+from zoo.disk import files, paths
+from zoo.errors import ZooError
+from zoo.node.node import Node
+from zoo.sweep.check import check
+from zoo.sweep.manifest import Manifest
+
+
+@contextmanager
+def training(nodes: Iterable[Node], command: Sequence[str]) -> Iterator[list[Node]]:
+    """While entered, this process alone trains in the nodes' sweeps, which are ready for it. Yields the nodes.
+
+    Every node is checked before anything is written; then what their sweeps share is: config.json, nodes.txt and
+    dataset.pt. `command`: the overrides as typed. Raises ZooError for a value that can't be trained, two nodes that
+    are the same, a sweep directory that holds models of another protocol or in which another process trains, and
+    storage that can't be written.
+    """
+    nodes = list(nodes)
+    sweeps = check(nodes)
+    images = {}
+    for folder, named in sweeps.items():
+        Manifest(folder, named, command)
+        images[folder] = prepare_images(next(iter(named.values())).config["data"])
+    with files.storage_errors(), ExitStack() as held:
+        for folder in sweeps:
+            held.enter_context(alone_in(folder))
+        for folder, named in sweeps.items():
+            # read anew: another process may have written it before the lock was ours
+            Manifest(folder, named, command).write()
+            if not paths.images(folder).exists():
+                files.link_or_copy(images[folder], paths.images(folder))
+        yield nodes
+
+
+@contextmanager
+def alone_in(sweep: Path) -> Iterator[None]:
+    try:
+        with files.locked(paths.lock(sweep), wait=False):
+            yield
+    except BlockingIOError:
+        raise ZooError(
+            f"{sweep} is being trained by another process: wait for it (python -m zoo status {sweep} tells how far "
+            "it is), or choose another zoo.name"
+        ) from None
