@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from zoo.disk import paths
+from zoo.format.node_table import node_names
 from zoo.run.record import read_records
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +32,7 @@ def main() -> None:
         f"sweeps={options.sweeps}",
     ]
     subprocess.run(command, check=True)
-    runs = [options.sweeps / "fidelity" / name for name in paths.nodes(options.sweeps / "fidelity").read_text().split()]
+    runs = [options.sweeps / "fidelity" / name for name in node_names(options.sweeps / "fidelity")]
     accuracies = [[100 * record["test_acc"] for record in read_records(run)] for run in runs]
     print(f"test accuracy of {len(runs)} models in %, mean (std):")
     for epoch in (1, 10, 18, 24, 47, 50):

@@ -23,6 +23,7 @@ from zoo.collation.collate import latest
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import tables
+from zoo.format.node_table import read_nodes, write_nodes
 from zoo.publication import readme as card
 from zoo.run.record import read_records, read_state
 
@@ -52,7 +53,7 @@ def keep_epochs(run: Path, epochs: int) -> None:
 
 def test_every_file_is_there(zoo: Path) -> None:
     assert {path.name for path in zoo.iterdir()} == {
-        *("README.md", "LICENSE", "CITATION.cff", "config.json", "nodes.txt", "dataset.pt", "model.py"),
+        *("README.md", "LICENSE", "CITATION.cff", "config.json", "nodes.csv", "dataset.pt", "model.py"),
         *("architecture.json", "index_dict.json", "models.csv", "metrics.csv", "weights.safetensors"),
         *("models", "analysis"),
     }
@@ -285,7 +286,8 @@ def test_what_is_no_older_state_of_the_zoo_is_refused(sweep: Path, copied: Path,
     smaller = runs(copied)[:4]
     for run in runs(copied)[4:]:
         shutil.rmtree(run)
-    paths.nodes(copied).write_text("".join(f"{run.name}\n" for run in smaller))
+    rows = read_nodes(copied)
+    write_nodes(copied, {run.name: rows[run.name] for run in smaller}, ["seed", "model.dropout"])
     for folder, message in (
         (foreign, "is no zoo"),
         (foreign / "chapter.txt", "is no zoo"),

@@ -1,9 +1,16 @@
 """Names and values of nodes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from zoo.node.grid import Grid
-from zoo.node.node import Node
+import pytest
+
+from zoo.errors import ZooError
+from zoo.node.grid import Grid, leaves
+from zoo.node.node import Node, canonical
+from zoo.node.presets import CONF
+from zoo.node.user_code import code_of, user_code
 
 
 def name(node: Node) -> str:
@@ -21,8 +28,9 @@ def test_name_is_the_same_however_a_value_is_typed(grid: Callable[..., Grid]) ->
 
 
 def test_name_follows_every_trained_value_and_no_other(grid: Callable[..., Grid]) -> None:
-    trained = ("batch_size=20", "trainer.max_epochs=9", "optim.eps=1e-7", "data.split_seed=1", "schedule=one_cycle")
-    untrained = ("data.root=/elsewhere", "data.download=false", "sweeps=other", "trainer.accelerator=gpu")
+    trained = ("batch_size=20", "optim.eps=1e-7", "data.split_seed=1", "schedule=one_cycle")
+    untrained = ("data.root=/elsewhere", "data.download=false", "sweeps=other", "trainer.max_epochs=9")
+    untrained += ("trainer.accelerator=gpu", "engine=torch", "zoo.name=other", "dry_run=true")
     [default] = grid()
     names = {name(node) for override in trained for node in grid(override)}
     assert len(names) == len(trained) and name(default) not in names
@@ -49,3 +57,67 @@ def test_params_hold_what_one_types_and_the_released_keys(grid: Callable[..., Gr
         "training::batchsize": 10,
         "training::epochs_train": 2,
     }
+
+
+IDENTITY = {
+    *("data", "model", "init", "optim", "schedule", "augmentation", "batch_size", "seed", "immaterial"),
+    *("trainer.max_epochs",),  # by way of the schedule alone
+}
+
+
+@pytest.mark.parametrize("choice", [f"{path.parent.name}={path.stem}" for path in CONF.glob("[!h]*/*.yaml")])
+def test_every_key_is_in_the_identity_or_in_the_list_of_what_is_not(grid: Callable[..., Grid], choice: str) -> None:
+    """A new key is neither until someone decides: here, or by `immaterial` in conf/train.yaml."""
+    [node] = list(grid("data=mnist_5k", f"+{choice}" if choice.startswith("zoo=") else choice))
+    immaterial = set(node.config["immaterial"])
+    for key, _ in leaves(node.config):
+        listed = any(f"{key}.".startswith(f"{other}.") for other in immaterial)
+        decided = any(f"{key}.".startswith(f"{other}.") for other in IDENTITY)
+        assert listed or decided, f"{key}: is it part of a node's identity?"
+        if key == "immaterial":
+            continue
+        changed = Node(replaced(node.config, key.split("."), "other"))
+        is_in = not listed and key != "trainer.max_epochs"
+        assert (canonical(changed.identity) != canonical(node.identity)) == is_in, key
+
+
+def replaced(config: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    first, *rest = path
+    return {**config, first: replaced(config[first], rest, value) if rest else value}
+
+
+def test_an_option_of_the_trainer_that_nobody_listed_makes_another_model(grid: Callable[..., Grid]) -> None:
+    [plain], [precise] = grid(), grid("+trainer.precision=64-true")
+    assert plain.name != precise.name and plain.identity["trainer"] == {}
+
+
+@pytest.mark.parametrize(
+    "override", ["init.name=../../escaped", "init.name=a/b", "'init.name=my init'", "init.name=" + "x" * 250]
+)
+def test_names_are_folders_names(grid: Callable[..., Grid], override: str) -> None:
+    [node] = grid(override.strip("'"))
+    with pytest.raises(ZooError, match="can't be a run's folder: init.name"):
+        node.name  # noqa: B018
+
+
+def test_the_users_code_is_part_of_the_identity(
+    grid: Callable[..., Grid], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = []
+    for version, text in enumerate(["class Net: pass", "class Net: depth = 2"]):
+        folder = tmp_path / str(version)
+        folder.mkdir()
+        (folder / "mine.py").write_text(text)
+        monkeypatch.syspath_prepend(folder)
+        code_of.cache_clear()
+        [node] = grid("model._target_=mine.Net")
+        names.append(node.name)
+        assert user_code(node.config)["model"].text == text.encode()
+        assert set(node.values["sources"]) == {"data", "model"}  # tests.tiny.source is no part of the package
+    assert names[0] != names[1]
+    code_of.cache_clear()
+
+
+def test_the_package_itself_and_installed_packages_are_not_the_users_code(grid: Callable[..., Grid]) -> None:
+    [node] = grid("data=mnist_5k")
+    assert user_code(node.config) == {} and "sources" not in node.values

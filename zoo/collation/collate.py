@@ -46,8 +46,9 @@ def collate(sweep: Path, zoo: Path) -> dict[str, str]:
             except ZooError as error:
                 missing[run.name] = reason(error, sweep)
         require_some(sweep, kept, missing)
-    for path in (paths.config, paths.nodes):
-        shutil.copyfile(path(sweep), path(zoo))
+    for path in (paths.config, paths.nodes, paths.old_nodes):
+        if path(sweep).exists():
+            shutil.copyfile(path(sweep), path(zoo))
     files.link_or_copy(paths.images(sweep), paths.images(zoo))
     write_tables(zoo, kept, factors, epochs)
     return missing
@@ -55,7 +56,7 @@ def collate(sweep: Path, zoo: Path) -> dict[str, str]:
 
 def read_config(sweep: Path) -> tuple[dict[str, Any], list[str], int]:
     """A sweep's config.json, its generating factors, and the number of epochs."""
-    for path in (paths.config(sweep), paths.nodes(sweep), paths.images(sweep)):
+    for path in (paths.config(sweep), paths.images(sweep)):
         if not path.exists():
             raise ZooError(f"{sweep} is no sweep to collate: it has no {path.name}. Make it by train.py")
     with reading(paths.config(sweep)):

@@ -14,6 +14,7 @@ from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.architecture import Architecture
+from zoo.format.node_table import node_names
 from zoo.run.record import read_records, read_state
 
 Params = dict[str, Any]  # what a params.json holds
@@ -22,7 +23,7 @@ Records = list[dict[str, Any]]  # a model's, by epoch
 
 def find_nodes(sweep: Path) -> tuple[dict[str, Params], dict[str, str]]:
     """The params.json of every node's run, and for each node without a readable one the reason why."""
-    planned = paths.nodes(sweep).read_text(encoding="utf-8").split()
+    planned = node_names(sweep)
     found = sorted(folder.name for folder in sweep.iterdir() if paths.params(folder).exists())
     nodes, missing = {}, dict.fromkeys(planned, tables.UNTRAINED)
     for name in found:

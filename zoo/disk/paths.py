@@ -16,8 +16,28 @@ def images(folder: Path) -> Path:
 
 
 def nodes(folder: Path) -> Path:
-    """The name of every node of the grid, one a line: what a complete sweep holds."""
+    """The table of nodes: the name of each, and what varies among them. A complete sweep holds them all."""
+    return folder / "nodes.csv"
+
+
+def old_nodes(folder: Path) -> Path:
+    """The names of all nodes, one a line: what version 0.1.0 wrote instead, and so the mark of its sweeps."""
     return folder / "nodes.txt"
+
+
+def source(folder: Path, group: str) -> Path:
+    """The file of code that the user gave for a config group, as it was when the sweep began."""
+    return folder / f"source_{group}.py"
+
+
+def multirun(sweep: Path) -> Path:
+    """What Hydra's own sweepers leave."""
+    return sweep / "multirun.yaml"
+
+
+def dropped(sweep: Path) -> Path:
+    """The runs that were dropped from the sweep, beside it."""
+    return sweep.with_name(f".{sweep.name}.dropped")
 
 
 def lock(folder: Path) -> Path:
@@ -63,7 +83,7 @@ def hydra(run: Path) -> Path:
     return run / ".hydra"
 
 
-# a zoo; its config.json, dataset.pt and nodes.txt are named as the sweep's
+# a zoo; its config.json, dataset.pt and nodes.csv are named as the sweep's
 
 
 def readme(zoo: Path) -> Path:

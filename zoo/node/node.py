@@ -1,27 +1,27 @@
-"""A node: one node of the grid, a complete config, and what follows from it alone."""
+"""A node: one point of the grid, a complete config, and what follows from it alone."""
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from zoo.disk import paths
+from zoo.errors import ZooError
 from zoo.node.released import released
+from zoo.node.user_code import user_code
 
-# What says where and how to work, not what is trained.
-NOT_TRAINED = {
-    "": ("hydra", "sweeps", "zoo", "draw", "engine", "stop_diverged"),
-    "data": ("root", "download", "cache", "source"),
-}
+MAX_NAME = 200  # characters; most file systems allow 255 bytes
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
     """A complete config (plain, resolved, see `zoo.node.resolvers.plain`), and what was typed for it.
 
-    Two nodes train the same model if and only if their values, and so their names, are equal.
+    Two nodes train the same model if and only if their identities, and so their names, are equal.
     """
 
     config: Mapping[str, Any]
@@ -29,22 +29,50 @@ class Node:
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """The part of the config that decides what is trained. Of `trainer` only max_epochs counts."""
-        values = {key: value for key, value in self.config.items() if key not in NOT_TRAINED[""]}
-        values["data"] = {key: value for key, value in values["data"].items() if key not in NOT_TRAINED["data"]}
-        values["trainer"] = {"max_epochs": values["trainer"]["max_epochs"]}
-        return values
+        """What is trained: the config without the keys that it calls immaterial, and `sources`.
+
+        `sources` has a digest of each file of code that the user gave, by config group: another code trains other
+        models. Sweeps of version 0.1.0 have none.
+        """
+        immaterial = [key.split(".") for key in self.config["immaterial"]]
+        values = without(self.config, [["immaterial"], *immaterial])
+        if self.is_old:
+            return old_values(values)
+        digests = {group: code.digest for group, code in user_code(self.config).items()}
+        return values | ({"sources": digests} if digests else {})
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The part of the values that decides the name: all but how long is trained.
+
+        A schedule over the whole training has the number of its steps among its own values.
+        """
+        return self.values if self.is_old else identity(self.values)
 
     @cached_property
     def name(self) -> str:
-        """The run directory's name: the values one most often varies, then a hash of all of them, defaults included."""
-        digest = hashlib.sha256(json.dumps(canonical(self.values)).encode()).hexdigest()[:10]
-        model, optim = self.values["model"], self.values["optim"]
-        parts = [model.get("activation"), self.values["init"]["name"], optim["name"], f"lr{optim['lr']:g}"]
-        parts += [f"wd{optim['weight_decay']:g}"]
-        parts += [f"dropout{model['dropout']:g}"] if "dropout" in model else []
-        parts += [f"seed{self.seed}", digest]
-        return "_".join(part for part in parts if part)
+        """The run directory's name: the values one most often varies, then a hash of the identity, defaults included.
+
+        Raises ZooError if that would be no name of a folder.
+        """
+        digest = hashlib.sha256(json.dumps(canonical(self.identity)).encode()).hexdigest()[:10]
+        model, optim = self.config["model"], self.config["optim"]
+        parts = [model.get("activation"), self.config["init"]["name"], optim["name"]]
+        parts += [f"lr{short(optim['lr'])}"] if "lr" in optim else []
+        parts += [f"wd{short(optim['weight_decay'])}"] if "weight_decay" in optim else []
+        parts += [f"dropout{short(model['dropout'])}"] if "dropout" in model else []
+        name = "_".join(str(part) for part in [*parts, f"seed{self.seed}", digest] if part)
+        if not re.fullmatch(r"\w[\w.+-]*", name) or len(name) > MAX_NAME:
+            raise ZooError(
+                f"{name[:MAX_NAME]!r} can't be a run's folder: init.name, optim.name and model.activation must be "
+                f"short, of letters, digits and _.+-"
+            )
+        return name
+
+    @cached_property
+    def is_old(self) -> bool:
+        """Whether the sweep was begun by version 0.1.0, which named its nodes by other rules."""
+        return paths.old_nodes(self.sweep).exists()
 
     @property
     def seed(self) -> int:
@@ -70,12 +98,36 @@ class Node:
     @property
     def released(self) -> dict[str, Any]:
         """The values under the keys of the 2022 zoos."""
-        return released(self.values)
+        return released(self.flat)
 
     @property
     def params(self) -> dict[str, Any]:
         """What params.json holds: the values by the names one types, by the released ones, and nested, as `config`."""
         return {"node": self.name} | self.flat | self.released | {"config": self.values}
+
+    def is_same(self, values: Mapping[str, Any]) -> bool:
+        """Whether the `config` of a params.json has this node's identity."""
+        return canonical(values if self.is_old else identity(values)) == canonical(self.identity)
+
+
+def without(values: Mapping[str, Any], keys: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """A copy of nested values without some keys, each given as the path to it."""
+    here = {path[0] for path in keys if len(path) == 1}
+    left = {key: value for key, value in values.items() if key not in here}
+    for key in {path[0] for path in keys if len(path) > 1}:
+        if isinstance(left.get(key), Mapping):
+            left[key] = without(left[key], [path[1:] for path in keys if path[0] == key and len(path) > 1])
+    return left
+
+
+def identity(values: Mapping[str, Any]) -> dict[str, Any]:
+    return without(values, [["trainer", "max_epochs"]])
+
+
+def old_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by which version 0.1.0 named a node: of `trainer` only max_epochs counted, of a schedule no steps."""
+    values = dict(values) | {"trainer": {"max_epochs": values["trainer"]["max_epochs"]}}
+    return without(values, [["schedule", "total_steps"]])
 
 
 def canonical(value: Any) -> Any:
@@ -88,6 +140,10 @@ def canonical(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
+
+
+def short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def flattened(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -7,21 +7,20 @@ TYPES = {"cnn_small": "CNN", "cnn_large": "CNN3", "resnet18": "Resnet18"}
 NAMES = {"leaky_relu": "leakyrelu", "rmsprop": "rms_prop"}
 
 
-def released(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A node's values under the flat keys of the release."""
-    model, optim = values["model"], values["optim"]
+def released(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A node's values (by the names one types) under the keys of the release."""
     return {
-        "model::type": TYPES.get(model["name"], model["name"]),
-        "model::channels_in": values["data"]["channels"],
-        "model::o_dim": values["data"]["classes"],
-        "model::nlin": NAMES.get(model.get("activation"), model.get("activation", "relu")),
-        "model::dropout": model.get("dropout", 0.0),
-        "model::init_type": values["init"]["name"],
-        "optim::optimizer": NAMES.get(optim["name"], optim["name"]),
-        "optim::lr": optim["lr"],
-        "optim::wd": optim["weight_decay"],
-        "optim::momentum": optim.get("momentum", 0.9),
-        "training::batchsize": values["batch_size"],
-        "training::epochs_train": values["trainer"]["max_epochs"],
-        "seed": values["seed"],
+        "model::type": TYPES.get(flat["model"], flat["model"]),
+        "model::channels_in": flat["data.channels"],
+        "model::o_dim": flat["data.classes"],
+        "model::nlin": NAMES.get(flat.get("model.activation"), flat.get("model.activation", "relu")),
+        "model::dropout": flat.get("model.dropout", 0.0),
+        "model::init_type": flat["init"],
+        "optim::optimizer": NAMES.get(flat["optim"], flat["optim"]),
+        "optim::lr": flat["optim.lr"],
+        "optim::wd": flat["optim.weight_decay"],
+        "optim::momentum": flat.get("optim.momentum", 0.9),
+        "training::batchsize": flat["batch_size"],
+        "training::epochs_train": flat["trainer.max_epochs"],
+        "seed": flat["seed"],
     }

@@ -161,7 +161,7 @@ states = load_file(index["shards"][0]["file"])["weights"]  # [models, epochs, pa
 
 FILES = (
     (paths.config, "the search pattern, the training protocol, and the commands that trained the zoo"),
-    (paths.nodes, "the name of every model of the search pattern"),
+    (paths.nodes, "every model of the search pattern, and what varies among them"),
     (paths.images, "the images as the models saw them: `trainset`, `valset`, `testset`, each `images` and `labels`"),
     (paths.model_source, "the model class, and `build(params)`, which makes a model; needs PyTorch alone"),
     (paths.architecture, "every tensor of a model: shape, place in the weight vector, key in the state dict"),

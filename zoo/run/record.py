@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.disk import files, paths
 from zoo.errors import ZooError
-from zoo.node.node import Node, canonical
+from zoo.node.node import Node
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,13 +19,15 @@ def claim(node: Node) -> None:
         files.write_json(path, params)
         return
     there = files.read_json(path)
-    if canonical(there.get("config")) != canonical(params["config"]):
+    if not node.is_same(there.get("config", {})):
         differing = [key for key in params if key != "config" and there.get(key) != params[key]]
         raise ZooError(
             f"{node.run} holds another config: "
             + ", ".join(f"{key}={there.get(key)!r} there, {params[key]!r} here" for key in differing)
             + ". Move that directory away, or choose another zoo.name"
         )
+    if there.get("trainer.max_epochs") != node.max_epochs:
+        files.write_json(path, params)
 
 
 def read_records(run: Path) -> list[dict[str, Any]]:

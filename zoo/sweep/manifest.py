@@ -1,83 +1,200 @@
-"""config.json and nodes.txt: what a sweep is to hold, and by which protocol."""
+"""config.json and nodes.csv: what a sweep is to hold, and by which protocol."""
 
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from zoo.disk import files, paths
 from zoo.errors import ZooError
-from zoo.node.node import Node, canonical
+from zoo.format.node_table import read_nodes, write_nodes
+from zoo.node.node import Node, canonical, flattened
+from zoo.node.released import released
+
+# What all models of a zoo have in common: images, architecture, the user's code, and how long is trained.
+SHARED = ("data", "model", "trainer.max_epochs")
+SHARED_GROUPS = ("data.", "sources.")
+
+Row = dict[str, Any]  # a node's values by the names one types
 
 
+@dataclass(frozen=True)
 class Manifest:
-    """A command's nodes, added to those of the commands before it."""
+    """The nodes of a sweep with their values, and the commands that they came by.
 
-    def __init__(self, folder: Path, nodes: Mapping[str, Node], command: Sequence[str]):
-        self.folder = folder
-        before = read_manifest(folder)
-        self.names = list(dict.fromkeys([*before["nodes"], *nodes]))
-        self.commands = before["commands"] + [list(command)] * (list(command) not in before["commands"])
-        own, released = Values(before["values"]), Values(before["released"])
-        for node in nodes.values():
-            own.add(node.flat)
-            released.add(node.released)
-        self.values, self.released = own.lists(), released.lists()
-        for key in self.values:
-            if len(self.values[key]) > 1 and (
-                key in ("data", "model", "trainer.max_epochs") or key.startswith("data.")
-            ):
+    `rows` of nodes whose values are not known (of a damaged sweep) are empty. `images`: the digest of dataset.pt.
+    """
+
+    folder: Path
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    commands: Sequence[Sequence[str]] = ()
+    images: str | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """A sweep's manifest; empty where there is no sweep yet. What is damaged is made anew from its runs.
+
+        Raises ZooError if the folder holds anything else than a sweep.
+        """
+        config = read_config(folder)
+        rows: dict[str, Row] = dict.fromkeys(read_nodes(folder), {})
+        if config is None:
+            require_ours(folder)
+            config = {"protocol": {}, "commands": []}
+        elif paths.nodes(folder).exists():
+            rows = {name: config["protocol"] | row for name, row in read_nodes(folder).items()}
+        rows |= rows_of_runs(folder, [name for name, row in rows.items() if row])
+        return cls(folder, rows, config["commands"], config.get("images"))
+
+    def including(self, nodes: Mapping[str, Node], command: Sequence[str], images: str | None = None) -> Self:
+        """The same with a command's nodes, which may be there already.
+
+        Raises ZooError if the nodes, or the images, don't fit to those there.
+        """
+        if self.images and images and self.images != images:
+            raise ZooError(
+                f"{self.folder} was begun with other images of the same name than those that are there now. A zoo has "
+                "one protocol: choose another zoo.name, or put the former raw files back"
+            )
+        rows = self.extended(nodes)
+        commands = [*self.commands, *[list(command)] * (list(command) not in self.commands)]
+        grown = replace(self, rows=rows, commands=commands, images=self.images or images)
+        grown.require_one_protocol()
+        return grown
+
+    def extended(self, nodes: Mapping[str, Node]) -> dict[str, Row]:
+        """All rows, when a command may train its nodes for more epochs than the sweep's so far."""
+        new = {name: node.flat for name, node in nodes.items()}
+        before, now = self.max_epochs, max_epochs(new)
+        if before is not None and now is not None and now < before:
+            raise ZooError(
+                f"{self.folder} would hold models of different trainer.max_epochs: {before}, {now}. A zoo has one "
+                "protocol: choose another zoo.name for these"
+            )
+        if before is None or now is None or now == before:
+            return {**self.rows, **new}
+        if any(spans_training(row) for row in self.rows.values()) or paths.old_nodes(self.folder).exists():
+            raise ZooError(
+                f"{self.folder} trains to {before} epochs by a schedule that spans them all, or was begun by version "
+                f"0.1.0: it can't go on to {now}. Choose another zoo.name"
+            )
+        epochs = {"trainer.max_epochs": now}
+        return {**{name: row | epochs for name, row in self.rows.items()}, **new}
+
+    @property
+    def max_epochs(self) -> int | None:
+        return max_epochs(self.rows)
+
+    def dropping(self, names: Iterable[str]) -> Self:
+        """The same without some nodes."""
+        gone = set(names)
+        return replace(self, rows={name: row for name, row in self.rows.items() if name not in gone})
+
+    def values(self) -> dict[str, list[Any]]:
+        """The distinct values of every key, in the order in which they came."""
+        return distinct(self.rows.values())
+
+    def require_one_protocol(self) -> None:
+        for key, found in self.values().items():
+            if len(found) == 1 or not is_shared(key):
+                continue
+            if key.startswith("sources."):
+                group = key.removeprefix("sources.")
                 raise ZooError(
-                    f"{folder} would hold models of different {key}: {', '.join(map(str, self.values[key]))}. "
-                    "A zoo has one protocol: choose another zoo.name for these"
+                    f"the code of {group} is not what it was when {self.folder} was begun "
+                    f"(kept in {paths.source(self.folder, group)}). Put that back, or choose another zoo.name"
                 )
+            raise ZooError(
+                f"{self.folder} would hold models of different {key}: {', '.join(map(str, found))}. "
+                "A zoo has one protocol: choose another zoo.name for these"
+            )
 
     def write(self) -> None:
-        factors = {key: values for key, values in self.values.items() if len(values) > 1}
-        protocol = {key: values[0] for key, values in self.values.items() if len(values) == 1}
-        files.write_text(paths.nodes(self.folder), "".join(f"{name}\n" for name in self.names))
+        """Write both files; config.json, which says that this is a sweep, last."""
+        values = self.values()
+        factors = {key: found for key, found in values.items() if len(found) > 1}
+        protocol = {key: found[0] for key, found in values.items() if len(found) == 1}
+        write_nodes(self.folder, self.rows, list(factors))
+        old = distinct(released(row) for row in self.rows.values() if row)
         files.write_json(
             paths.config(self.folder),
             {
                 "name": self.folder.name,
-                "models": len(self.names),
+                "models": len(self.rows),
                 "search_pattern": factors,
                 "protocol": protocol,
                 "commands": self.commands,
-                "released": {key: v[0] if len(v) == 1 else v for key, v in self.released.items()},
+                **({"images": self.images} if self.images else {}),
+                "released": {key: found[0] if len(found) == 1 else found for key, found in old.items()},
             },
         )
 
 
-class Values:
+def is_shared(key: str) -> bool:
+    return key in SHARED or key.startswith(SHARED_GROUPS)
+
+
+def max_epochs(rows: Mapping[str, Row]) -> int | None:
+    return max((row["trainer.max_epochs"] for row in rows.values() if row), default=None)
+
+
+def spans_training(row: Row) -> bool:
+    """Whether a node's schedule has the number of all its training steps among its values."""
+    batches = -(-row["data.train"] // row["batch_size"])
+    batches = min(batches, row.get("trainer.limit_train_batches", batches))
+    steps = batches * row["trainer.max_epochs"]
+    return any(key.startswith("schedule.") and value == steps for key, value in row.items())
+
+
+def distinct(rows: Iterable[Row]) -> dict[str, list[Any]]:
     """The distinct values of every key, in the order in which they came."""
-
-    def __init__(self, lists: Mapping[str, list[Any]]):
-        self.distinct: dict[str, dict[str, Any]] = {}
-        for key, values in lists.items():
-            for value in values:
-                self.add({key: value})
-
-    def add(self, values: Mapping[str, Any]) -> None:
-        for key, value in values.items():
-            self.distinct.setdefault(key, {}).setdefault(json.dumps(canonical(value)), value)
-
-    def lists(self) -> dict[str, list[Any]]:
-        return {key: list(values.values()) for key, values in self.distinct.items()}
+    found: dict[str, dict[Any, Any]] = {}
+    for row in rows:
+        for key, value in row.items():
+            same = (type(value) is bool, value) if isinstance(value, int | float) else json.dumps(canonical(value))
+            found.setdefault(key, {}).setdefault(same, value)
+    return {key: list(values.values()) for key, values in found.items()}
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """A sweep's node names, commands, and lists of values by key; all empty where there is no sweep yet."""
-    if not paths.config(folder).exists():
-        foreign = [entry for entry in folder.glob("[!.]*") if not paths.hydra(entry).is_dir()]
-        if foreign:
+def read_config(folder: Path) -> dict[str, Any] | None:
+    """config.json with `protocol` and `commands`; None where there is none, or only a damaged one."""
+    path = paths.config(folder)
+    if not path.exists():
+        return None
+    try:
+        config = files.read_json(path)
+        if isinstance(config["protocol"], dict) and isinstance(config["commands"], list):
+            return config
+    except (ZooError, KeyError, TypeError):
+        pass
+    print(f"{path} is damaged, and is made anew from the runs and this command", file=sys.stderr)
+    return None
+
+
+def require_ours(folder: Path) -> None:
+    """Raise ZooError if a folder without config.json holds anything that no sweep has."""
+    ours = {path(folder).name for path in (paths.config, paths.nodes, paths.old_nodes, paths.images)}
+    ours |= {path(folder).name for path in (paths.architecture, paths.model_source, paths.multirun)}
+    ours |= {path.name for path in folder.glob(paths.source(folder, "*").name)}
+    for entry in sorted(folder.glob("[!.]*")):
+        if entry.name not in ours and not paths.hydra(entry).is_dir() and not paths.params(entry).exists():
             raise ZooError(
-                f"{folder} is no sweep: it has no {paths.config(folder).name}, but {foreign[0].name}. "
+                f"{folder} is no sweep: it has no {paths.config(folder).name}, but {entry.name}. "
                 "Choose another zoo.name"
             )
-        return {"nodes": [], "commands": [], "values": {}, "released": {}}
-    config = files.read_json(paths.config(folder))
-    values = {key: [value] for key, value in config["protocol"].items()} | config["search_pattern"]
-    released = {key: value if isinstance(value, list) else [value] for key, value in config["released"].items()}
-    names = paths.nodes(folder).read_text(encoding="utf-8").split()
-    return {"nodes": names, "commands": config["commands"], "values": values, "released": released}
+
+
+def rows_of_runs(folder: Path, known: Sequence[str]) -> dict[str, Row]:
+    """The values of the runs that there are beside the known ones, as far as they can be read."""
+    rows = {}
+    there = [run.name for run in folder.glob("[!.]*") if paths.params(run).exists()]
+    for name in sorted(set(there) - set(known)):
+        try:
+            params = files.read_json(paths.params(folder / name))
+            if params["node"] == name:
+                rows[name] = dict(flattened(params["config"]))
+        except (ZooError, KeyError, TypeError, AttributeError):
+            continue  # training writes it anew
+    return rows

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from zoo.disk import files, paths
 from zoo.errors import ZooError
+from zoo.format.node_table import node_names
 from zoo.run.record import read_records
 from zoo.sweep.progress import Tally
 
@@ -17,7 +18,7 @@ def survey(sweep: Path) -> Tally:
     if not paths.config(sweep).exists():
         raise ZooError(f"{sweep} is no sweep: it has no {paths.config(sweep).name}")
     epochs = files.read_json(paths.config(sweep))["protocol"]["trainer.max_epochs"]
-    runs = {sweep / name: epochs for name in paths.nodes(sweep).read_text(encoding="utf-8").split()}
+    runs = {sweep / name: epochs for name in node_names(sweep)}
     tally = Tally(runs)
     tally.update(runs)
     tally.failed = {run for run in runs if run not in tally.done and paths.error(run).exists()}

@@ -1,0 +1,69 @@
+"""The files of code that a user gave a config: own networks, images, optimizers, initialisations."""
+
+import hashlib
+import importlib.util
+import sysconfig
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+# Where code is that its version identifies (see a run's environment.json), and not its source.
+INSTALLED = tuple(
+    Path(folder).resolve()
+    for folder in (
+        Path(__file__).parents[1],
+        *(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")),
+    )
+)
+
+
+@dataclass(frozen=True)
+class UserCode:
+    """A file of code, as it is when first looked at."""
+
+    file: Path
+
+    @cached_property
+    def text(self) -> bytes:
+        return self.file.read_bytes()
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(self.text).hexdigest()[:16]
+
+
+def user_code(config: Mapping[str, Any]) -> dict[str, UserCode]:
+    """The file that each config group's `_target_` (for images, `source`) lies in, where it is the user's own."""
+    found = {}
+    for group, choice in config.items():
+        if isinstance(choice, Mapping):
+            for target in targets(choice):
+                if code := code_of(target):
+                    found[group] = code
+    return found
+
+
+def targets(choice: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in choice.items():
+        if isinstance(value, Mapping):
+            yield from targets(value)
+        elif key in ("_target_", "source") and isinstance(value, str):
+            yield value
+
+
+@cache
+def code_of(target: str) -> UserCode | None:
+    """The file of `package.module.name`, if it can be found and is none that is installed. Imports packages only."""
+    parts = target.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        try:
+            spec = importlib.util.find_spec(".".join(parts[:length]))
+        except (ImportError, AttributeError, ValueError):
+            continue  # the name of a class, or nothing at all: building the choice will tell
+        if spec and spec.has_location and spec.origin and spec.origin.endswith(".py"):
+            file = Path(spec.origin).resolve()
+            return None if any(file.is_relative_to(folder) for folder in INSTALLED) else UserCode(file)
+        return None
+    return None
