@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from tests.format.test_escape import NASTY
 from zoo.analysis.figures import BOXES, ORANGE, accuracy_over_epochs, final_accuracy, save
+from zoo.format.escape import one_line
 
 
 def states(models: int, epochs: int) -> pd.DataFrame:
@@ -43,3 +45,13 @@ def test_the_histogram_counts_every_model(tmp_path: Path, accuracies: list[float
     assert sum(bar.get_height() for bar in figure.axes[0].patches) == len(accuracies)
     save(tmp_path / "figure.png", figure)
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # of letters that the font lacks
+@pytest.mark.parametrize("title", [*NASTY, "long " * 50, "x" * 250], ids=lambda title: ascii(title[:20]))
+def test_any_title_can_be_drawn(tmp_path: Path, title: str) -> None:
+    for figure in (accuracy_over_epochs(states(2, 2), title), final_accuracy(pd.Series([0.5]), title)):
+        figure.set_dpi(20)
+        figure.canvas.draw()
+        drawn = figure.axes[0].title.get_text()
+        assert drawn.replace("\n", "").replace(" ", "") == one_line(title).replace(" ", "")

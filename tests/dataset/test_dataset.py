@@ -1,7 +1,9 @@
 """Loading a zoo."""
 
+import hashlib
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -90,26 +93,57 @@ def test_epochs(zoo: Path, asked: Any, epochs: list[int]) -> None:
 
 def test_splits_are_by_model_disjoint_and_complete(zoo: Path) -> None:
     parts = [ZooDataset(zoo, split=split) for split in SPLITS]
-    assert [len(part) for part in parts] == [6 * 4, 1 * 4, 1 * 4]
     ids = [set(part.properties["id"]) for part in parts]
+    assert [len(part) for part in parts] == [4 * len(own) for own in ids]
     assert set.union(*ids) == set(range(8)) and sum(map(len, ids)) == 8
     assert [set(ZooDataset(zoo, split=split, epochs=2).properties["id"]) for split in SPLITS] == ids
+    for split, part in zip(SPLITS, parts, strict=True):
+        assert set(split_models(part.properties["node"].tolist())) <= {split}
 
 
-@pytest.mark.parametrize(
-    ("count", "sizes"), [(1000, (700, 150, 150)), (100, (70, 15, 15)), (16, (11, 3, 2)), (1, (1, 0, 0))]
-)
-def test_split_sizes(count: int, sizes: tuple[int, int, int]) -> None:
-    nodes = [f"node{number}" for number in range(count)]
-    splits = split_models(nodes)
-    assert tuple((splits == split).sum() for split in SPLITS) == sizes
-    # a model's part follows from the names, not from the order in which they are given
-    assert split_models(nodes[::-1])[::-1].tolist() == splits.tolist()
+def test_the_shares_of_the_splits() -> None:
+    splits = split_models([f"node{number}" for number in range(10_000)])
+    assert [(splits == split).mean() for split in SPLITS] == pytest.approx([0.7, 0.15, 0.15], abs=0.01)
+
+
+def test_a_model_stays_in_its_split_whatever_else_is_in_the_zoo() -> None:
+    nodes = [f"node{number}" for number in range(100)]
+    splits = split_models(nodes).tolist()
+    assert split_models(nodes[::-1]).tolist() == splits[::-1]
+    assert split_models(nodes[:10]).tolist() == splits[:10]
+    assert split_models(["new", *nodes]).tolist()[1:] == splits
+    assert split_models([]).tolist() == []
 
 
 def test_the_split_is_the_same_for_ever() -> None:
-    splits = split_models([f"node{number}" for number in range(10)])
-    assert splits.tolist() == "train train train val train train val test train train".split()
+    """`printf node0 | sha256sum` says a05d...: less than b333..., 70 % of all there are; 85 % end at d999..."""
+    expected = {
+        **{"node0": "train", "node7": "train", "node15": "train"},  # a05d, 9be3, ae8f
+        **{"node1": "val", "node4": "val", "modèle": "val"},  # ca12, d2b8, bf5d
+        **{"node16": "test", "node19": "test"},  # e8fb, f328
+    }
+    assert split_models(list(expected)).tolist() == list(expected.values())
+
+
+def test_the_documented_rule_is_the_rule() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "zoo_format.md").read_text()
+    [rule] = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "sha256" in block]
+    nodes = [f"tanh_seed{number}" for number in range(100)]
+    for node, split in zip(nodes, split_models(nodes), strict=True):
+        values = {"hashlib": hashlib, "node": node}
+        exec(rule, values)
+        assert values["split"] == split
+
+
+def test_an_empty_split_is_an_empty_dataset(copied: Path) -> None:
+    models = pd.read_csv(paths.models(copied), dtype={"node": str})
+    models.assign(node=[f"node{number}" for number in (0, 2, 3, 4, 5, 7, 8, 9)]).to_csv(
+        paths.models(copied), index=False
+    )
+    dataset = ZooDataset(copied, split="test")
+    assert len(dataset) == 0 and list(dataset) == []
+    assert dataset.weights.shape == (0, 2464) and dataset.properties.empty
+    assert dataset.properties.columns.tolist() == ZooDataset(copied).properties.columns.tolist()
 
 
 def test_states_load_into_the_class(sweep: Path, zoo: Path) -> None:
@@ -175,7 +209,7 @@ def test_batches(zoo: Path, workers: int) -> None:
 
 def test_processes_are_not_sent_the_weights(zoo: Path) -> None:
     dataset = ZooDataset(zoo, epochs=[1, 2], split="train")
-    assert dataset.weights.shape == (12, 2464)
+    assert len(dataset) and dataset.weights.shape == (len(dataset), 2464)
     pickled = pickle.dumps(dataset)
     assert len(pickled) < 1000
     assert torch.equal(pickle.loads(pickled).weights, dataset.weights)

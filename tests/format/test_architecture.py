@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -96,3 +97,96 @@ def test_the_file_is_read_back(tmp_path: Path) -> None:
         path.write_text(damage)
         with pytest.raises(ZooError, match="architecture.json is damaged"):
             Architecture.load(path)
+
+
+class Buffered(torch.nn.Module):
+    """A network with a buffer of any type."""
+
+    def __init__(self, buffer: object):
+        super().__init__()
+        self.linear = torch.nn.Linear(1, 1)
+        self.register_buffer("kept", torch.as_tensor(buffer))
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        torch.tensor([True, False]),
+        torch.tensor([1.5, -0.0, torch.inf, torch.nan], dtype=torch.float16),
+        torch.tensor([3.0e38, 1e-40], dtype=torch.bfloat16),
+        torch.tensor([0, 255], dtype=torch.uint8),
+        torch.tensor([-128, 127], dtype=torch.int8),
+        torch.tensor([-(2**15), 2**15 - 1], dtype=torch.int16),
+        torch.tensor([-(2**31), 2**24, 2**30], dtype=torch.int32),
+        torch.tensor([-(2**63), 2**24, 2**62, 3], dtype=torch.int64),
+        torch.tensor([0.5, 2.0**100, torch.inf, torch.nan], dtype=torch.float64),
+    ],
+    ids=lambda buffer: str(buffer.dtype),
+)
+def test_numbers_that_float32_holds_come_back_as_they_were(buffer: torch.Tensor) -> None:
+    model = Buffered(buffer)
+    architecture = Architecture.of(model)
+    state = architecture.unflatten(architecture.flatten(model.state_dict(), 0), 0)
+    assert state["kept"].dtype == buffer.dtype and torch.equal(state["kept"].isnan(), buffer.isnan())
+    assert torch.equal(state["kept"].nan_to_num(), buffer.nan_to_num())
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        torch.tensor(2**24 + 1),
+        torch.tensor(2**63 - 1),
+        torch.tensor(2**31 - 1, dtype=torch.int32),
+        torch.tensor([0.5, 0.1], dtype=torch.float64),
+        torch.tensor(1e300, dtype=torch.float64),
+        torch.tensor(1e-300, dtype=torch.float64),
+    ],
+    ids=str,
+)
+def test_numbers_that_float32_does_not_hold_are_refused(buffer: torch.Tensor) -> None:
+    model = Buffered(buffer)
+    architecture = Architecture.of(model)
+    with pytest.raises(ZooError, match=rf"kept \({buffer.dtype}\) has numbers that float32"):
+        architecture.flatten(model.state_dict(), 0)
+
+
+def test_models_whose_numbers_float32_can_t_hold_are_refused() -> None:
+    with pytest.raises(ZooError, match=r"linear.weight is trained as torch.float64, .* build the model in float32"):
+        Architecture.of(Buffered(0.5).double())
+    with torch.device("meta"), pytest.raises(ZooError, match="linear.weight is trained as torch.float64"):
+        Architecture.of(Buffered(torch.zeros(())).double())
+    with pytest.raises(ZooError, match=r"kept is torch.complex64: a zoo keeps dense tensors of float32"):
+        Architecture.of(Buffered(1j))
+    with pytest.raises(ZooError, match=r"kept is torch.float32: a zoo keeps dense tensors"):
+        Architecture.of(Buffered(torch.eye(2).to_sparse()))
+    architecture = Architecture.of(Buffered(0.5).bfloat16())
+    assert [entry.dtype for entry in architecture.tensors] == ["bfloat16"] * 3
+
+
+class Remembers(torch.nn.Linear):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"steps": 3}
+
+
+def test_a_state_that_is_more_than_tensors_is_refused() -> None:
+    with pytest.raises(ZooError, match=r"_extra_state is dict: a zoo keeps dense tensors"):
+        Architecture.of(Remembers(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ([], "its keys are those of a list, not weight, bias"),
+        (None, "its keys are those of a NoneType"),
+        ({"weight": torch.zeros(1, 2), 3: torch.zeros(1)}, "its keys are weight, 3, not"),
+        ({"weight": torch.zeros(1, 2), "bias": [0.0]}, "bias is list"),
+        ({"weight": torch.zeros(1, 2), "bias": 0.0}, "bias is float"),
+        ({"weight": torch.zeros(1, 2), "bias": torch.zeros(1).to_sparse()}, "bias is torch.float32: .* dense"),
+        ({"weight": torch.zeros(1, 2), "bias": torch.zeros(1, dtype=torch.complex64)}, "bias is torch.complex64"),
+        ({"weight": torch.zeros(1, 2), "bias": torch.zeros(1, device="meta")}, "bias has a shape, but no numbers"),
+        ({"weight": torch.zeros(1, 2), "bias": torch.zeros(2)}, "bias has shape"),
+    ],
+)
+def test_a_state_of_anything_else_is_refused(state: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Architecture.of(torch.nn.Linear(2, 1)).flatten(state, 0)

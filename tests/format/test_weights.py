@@ -75,6 +75,28 @@ def test_an_error_leaves_no_file_of_that_name(tmp_path: Path) -> None:
     assert "weights.safetensors" not in names(tmp_path)
 
 
+@pytest.mark.parametrize("models_before", [0, 1, 2])
+def test_a_file_that_can_t_be_opened_is_the_error(tmp_path: Path, models_before: int) -> None:
+    """The files hold one model each."""
+    (tmp_path / f"weights.{models_before + 1}").mkdir()
+    with (
+        pytest.raises(IsADirectoryError, match=f"weights.{models_before + 1}"),
+        WeightsWriter(tmp_path, epochs=3, parameters=4, shard_bytes=1) as writer,
+    ):
+        for states in STATES:
+            writer.add(states)
+    assert len(writer.models) == models_before
+
+
+def test_a_full_disk_does_not_hide_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WeightsWriter, "unnamed", lambda *_: Path("/dev/full"))
+    with pytest.raises(KeyboardInterrupt), WeightsWriter(tmp_path, epochs=3, parameters=4) as writer:
+        writer.add(STATES[0])
+        raise KeyboardInterrupt
+    with pytest.raises(OSError, match="No space left"), WeightsWriter(tmp_path, epochs=3, parameters=4) as writer:
+        writer.add(STATES[0])
+
+
 def test_missing_and_damaged_files(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     with pytest.raises(ZooError, match="weights.safetensors is missing"):

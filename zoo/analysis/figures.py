@@ -1,6 +1,7 @@
 """Figures of a zoo, each drawn from one of its tables."""
 
 import math
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from zoo.disk import files
+from zoo.format.escape import one_line
 
 BOXES = 26  # at most: every other one of 51 epochs
+TITLE_WIDTH = 70  # characters
 FEW = 20  # models, of which each is drawn as a dot
 BLUE, PALE_BLUE, ORANGE = "#2b6ca3", "#cfe0ef", "#d9822b"
 STYLE = {
@@ -66,7 +69,8 @@ def final_accuracy(accuracies: pd.Series, title: str) -> Figure:
 def canvas(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot(axisbelow=True)
-    axes.set_title(title, pad=12)
+    # a name may hold dollars, which are no formula
+    axes.set_title(textwrap.fill(one_line(title), TITLE_WIDTH), pad=12, parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
     return figure, axes

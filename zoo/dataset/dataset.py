@@ -1,5 +1,6 @@
 """A zoo as a data set of models: their weights, and the properties that go with them."""
 
+import hashlib
 import operator
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -12,13 +13,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from zoo.data.images import Images
-from zoo.disk import files, paths
+from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.architecture import Architecture
+from zoo.format.reading import damaged, json_object, reading, require_file
 from zoo.format.weights import Weights
 
 SPLITS = ("train", "val", "test")
+SHARES = (70, 85)  # the percentiles that part them
 
 
 class ZooDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
@@ -38,7 +41,9 @@ class ZooDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
         finite: bool = True,
     ):
         """`epochs`: the ones to take, None for all; 0 is the initialisation. `split`: train, val or test, which are
-        70, 15 and 15 % of the models (see `split_models`), each with all its epochs; None for all models.
+        about 70, 15 and 15 % of the models, each with all its epochs; None for all models. A model's split follows
+        from its node's name alone (see `split_models`): it stays when a zoo grows or is merged. In a zoo of few models
+        the shares are far from these, and a split can be empty: then so is the dataset.
 
         `finite` leaves out states that do not exist, since their model is unfinished or diverged before, and states
         with weights that are not finite. Otherwise the former are samples, too, with NaN for weights and metrics.
@@ -49,26 +54,20 @@ class ZooDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
         if not (paths.models(self.path).exists() and paths.config(self.path).exists()):
             raise ZooError(f"{path} is no zoo: give a folder that `python analyze.py` made, or an unpacked zip of one")
         self.architecture = Architecture.load(paths.architecture(self.path))
-        self.factors: list[str] = list(files.read_json(paths.config(self.path))["search_pattern"])
-        self.models = tables.read(paths.models(self.path), ["id", "node", "variant", *tables.OUTCOME])
-        self.states = tables.read(paths.metrics(self.path), ["id", "epoch", *tables.METRICS, "diverged"])
         self.mapped = Weights(self.path)
-        self.require_consistent()
-        self.epochs = self.check(epochs)
-        self.rows = self.choose()
-
-    def require_consistent(self) -> None:
-        """Raise ZooError if the files are not of one zoo, or one was cut short."""
-        models, _, length = self.mapped.shape
-        if (
-            (models, length) != (len(self.models), self.architecture.length)
-            or len(self.states) != (self.models["last_epoch"] + 1).sum()
-            or self.states["diverged"].dtype != bool
-        ):
+        count, there, length = self.mapped.shape
+        self.models = tables.read_models(paths.models(self.path), len(self.architecture.variants))
+        if (count, length) != (len(self.models), self.architecture.length):
             raise ZooError(
-                f"{self.path} is damaged: its tables and its weights don't fit together. Get the zoo anew, or make it "
+                f"{self.path} is damaged: it has weights of {count} models with {length} numbers each, but a table of "
+                f"{len(self.models)} and an architecture of {self.architecture.length}. Get the zoo anew, or make it "
                 "by `python analyze.py`"
             )
+        self.states = tables.read_states(paths.metrics(self.path), count, there)
+        tables.require_outcome(paths.models(self.path), self.models, self.states, max_epochs=there - 1)
+        self.factors = read_factors(paths.config(self.path), self.models)
+        self.epochs = self.check(epochs)
+        self.rows = self.choose()
 
     def check(self, epochs: int | Iterable[int] | None) -> list[int]:
         """The epochs, sorted."""
@@ -145,18 +144,28 @@ class ZooDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
 
     def images(self) -> Images:
         """The images that the models were trained on."""
+        require_file(paths.images(self.path))
         return Images.load(paths.images(self.path))
 
 
-def split_models(nodes: Sequence[str]) -> np.ndarray:
-    """The split [models] of each model: sorted by node, then shuffled, the first 70 % are train, the next 15 % val.
+def read_factors(config: Path, models: pd.DataFrame) -> list[str]:
+    """The generating factors: what config.json says that varies, of which models.csv has the values."""
+    saved = json_object(config)
+    with reading(config):
+        pattern = saved["search_pattern"]
+        if not isinstance(pattern, dict) or not all(isinstance(values, list) for values in pattern.values()):
+            raise damaged(config, "`search_pattern` is no object of lists")
+        hyperparameters = set(models) - {"id", "node", "variant", *tables.OUTCOME}
+        if unknown := [factor for factor in pattern if factor not in hyperparameters]:
+            raise damaged(config, f"the factor {unknown[0]!r} is no column of models.csv")
+    return list(pattern)
 
-    The shuffle sorts raw Philox output, whose bits NumPy guarantees for ever: it is the same on every machine.
+
+def split_models(nodes: Sequence[str]) -> np.ndarray:
+    """The split [models] of each model: by the name of its node alone, whatever else is in the zoo.
+
+    The first 8 bytes of the name's SHA-256 (UTF-8), read as a big-endian number below 2**64, lie somewhere on a scale
+    of 100: below 70 is train, below 85 val, the rest test.
     """
-    shuffled = np.argsort(np.random.Philox(key=0).random_raw(len(nodes)), kind="stable")
-    order = np.argsort(np.array(nodes))[shuffled]
-    bounds = [0, *((share * len(nodes) + 50) // 100 for share in (70, 85)), len(nodes)]
-    splits = np.empty(len(nodes), dtype=object)
-    for split, start, end in zip(SPLITS, bounds, bounds[1:], strict=False):
-        splits[order[start:end]] = split
-    return splits
+    places = [int.from_bytes(hashlib.sha256(node.encode()).digest()[:8], "big") * 100 >> 64 for node in nodes]
+    return np.array(SPLITS, dtype=object)[np.searchsorted(SHARES, places, side="right")]

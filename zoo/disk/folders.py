@@ -1,6 +1,8 @@
 """Folders that appear whole or not at all, and folders as one file."""
 
 import contextlib
+import glob
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -16,41 +18,75 @@ DEFLATED = (".cff", ".csv", ".json", ".md", ".pt", ".py", ".txt")  # weights and
 
 
 @contextlib.contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path, archive: Path | None = None) -> Iterator[Path]:
     """An empty folder beside it, which takes the place of `folder` if the block ends well and vanishes if not.
 
-    Raises ZooError while another process replaces the same folder.
+    `archive`: zip the new folder there, too. An older one is removed before: it is never beside a newer folder.
+
+    Raises ZooError while another process replaces the same folder, and if the storage is full or can't be written.
     """
     folder = folder.resolve()
     new, old = paths.folder_in_progress(folder), paths.folder_replaced(folder)
-    with alone(paths.folder_lock(folder)):
+    with files.storage_errors(), alone(paths.folder_lock(folder)):
         if old.exists() and not folder.exists():  # a process was killed between the two renames below
             old.rename(folder)
         remove(new, old)  # what a killed process left
+        if archive:
+            remove_leftovers(archive)
         new.mkdir()
         try:
             yield new
+            if archive:
+                archive.unlink(missing_ok=True)
             if folder.exists():
                 folder.rename(old)
             new.rename(folder)
         finally:
             remove(new, *[old] * folder.exists())
+        if archive:
+            zip_folder(folder, archive)
 
 
 @contextlib.contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(files.locked(lock, wait=False))
-        except BlockingIOError:
-            raise ZooError(f"another process holds {lock}: wait until it has ended") from None
-        stack.callback(lock.unlink)
+    """Hold the lock file, and remove it at the end. Raises ZooError while another process holds it."""
+    with contextlib.ExitStack() as held:
+        while not held_by_name(lock, held):
+            held.close()
+        held.callback(lock.unlink, missing_ok=True)
         yield
+
+
+def held_by_name(lock: Path, held: contextlib.ExitStack) -> bool:
+    """Lock the file, and tell whether it is still the one of that name.
+
+    If it is not, its last holder removed it between our opening and our locking it, and others can lock a new one.
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        seen = held.enter_context(lock.open("a"))  # while it is open, no other file gets its number
+        held.enter_context(files.locked(lock, wait=False))
+    except BlockingIOError:
+        raise ZooError(f"another process holds {lock}: wait until it has ended") from None
+    except OSError as error:
+        if error.errno in files.STORAGE:
+            raise
+        raise ZooError(f"can't write in {lock.parent} ({error.strerror}): choose another folder or name") from error
+    try:
+        return os.path.samestat(os.fstat(seen.fileno()), os.stat(lock))
+    except FileNotFoundError:
+        return False
 
 
 def remove(*folders: Path) -> None:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that a process left that was killed while it wrote `path`."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def zip_folder(folder: Path, target: Path) -> None:

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from zoo.disk import files
-from zoo.errors import ZooError
+from zoo.format.reading import damaged, is_plain_name, reading
 
 LOSSES_AND_ACCURACIES = ["train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"]
+ACCURACIES = ["train_acc", "val_acc", "test_acc"]
 METRICS = [*LOSSES_AND_ACCURACIES, "ggap"]
 
 # The hyperparameters that models.csv always shows, varied or not. Other generating factors follow them.
@@ -22,8 +24,17 @@ HYPERPARAMETERS = [
 # The columns of models.csv that say how a model turned out.
 OUTCOME = ["status", "diverged", "last_epoch", *METRICS, "best_epoch"]
 
+# What the columns that every zoo has are read as; others as what they look like.
+STATE_TYPES: dict[str, type] = {"id": int, "epoch": int, **dict.fromkeys(METRICS, float), "diverged": bool}
+MODEL_TYPES: dict[str, type] = {
+    **{"id": int, "node": str, "variant": int, "status": str, "diverged": bool, "last_epoch": int},
+    **dict.fromkeys([*METRICS, "best_epoch"], float),
+}
+
 FINISHED, UNFINISHED, DIVERGED = "finished", "unfinished", "diverged"
 UNTRAINED = "not trained yet"  # why a node has no row
+
+ROUNDING = 1e-9  # by which a number in a table may differ from the one it follows from
 
 
 def states(histories: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
@@ -49,20 +60,28 @@ def models(
     """models.csv: a row per model, in the order of `params` (contents of params.json); its metrics are its last."""
     shown = [key for key in HYPERPARAMETERS if any(key in node for node in params)]
     shown += [key for key in factors if key not in shown]
-    last = states.drop_duplicates("id", keep="last").set_index("id")
-    # the first epoch of those with the highest accuracy
-    by_accuracy = states.dropna(subset="val_acc").sort_values("val_acc", ascending=False, kind="stable")
-    table = pd.DataFrame(
+    chosen = pd.DataFrame(
         {
             "id": range(len(params)),
             "node": [node["node"] for node in params],
             "variant": variants,
             **{key: [cell(node.get(key)) for node in params] for key in shown},
+        }
+    )
+    return chosen.join(outcome(states, max_epochs), on="id")
+
+
+def outcome(states: pd.DataFrame, max_epochs: int) -> pd.DataFrame:
+    """How each model turned out: the columns OUTCOME by model id, from the table of states."""
+    last = states[~states["id"].duplicated(keep="last")].set_index("id")
+    best = states.loc[states["val_acc"] == states.groupby("id")["val_acc"].transform("max"), ["id", "epoch"]]
+    table = pd.DataFrame(
+        {
             "status": last["epoch"].ge(max_epochs).map({True: FINISHED, False: UNFINISHED}),
             "diverged": last["diverged"],
             "last_epoch": last["epoch"],
             **last[METRICS],
-            "best_epoch": by_accuracy.drop_duplicates("id").set_index("id")["epoch"].astype("Int64"),
+            "best_epoch": best.drop_duplicates("id").set_index("id")["epoch"].astype("Int64"),
         }
     )
     return table.assign(status=table["status"].mask(table["diverged"], DIVERGED))
@@ -73,17 +92,92 @@ def cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list | Mapping) else value
 
 
+def read_models(path: Path, variants: int) -> pd.DataFrame:
+    """models.csv. Raises ZooError unless ids count from 0 and each node has a name and one of so many variants.
+
+    Whether its outcomes are right, the table of states tells: `require_outcome`.
+    """
+    table = read(path, MODEL_TYPES)
+    with reading(path):
+        if table.empty or (table["id"] != np.arange(len(table))).any():
+            raise damaged(path, "its ids are not 0, 1, 2 ... without a gap")
+        if wrong := [name for name in table["node"] if not is_plain_name(name)]:
+            raise damaged(path, f"{wrong[0]!r} can't be the name of a node")
+        if (twins := table["node"].duplicated()).any():
+            raise damaged(path, f"the node {table['node'][twins].iloc[0]!r} is there twice")
+        if not table["variant"].between(0, variants - 1).all():
+            raise damaged(path, f"a variant is none of 0 to {variants - 1}")
+        if reserved := {"epoch"} & set(table):
+            raise damaged(path, f"no hyperparameter can be called {reserved.pop()!r}")
+    return table
+
+
+def read_states(path: Path, models: int, epochs: int) -> pd.DataFrame:
+    """metrics.csv. Raises ZooError unless it has every model's epochs, from 0 on, in order, with sound numbers."""
+    table = read(path, STATE_TYPES)
+    with reading(path):
+        if not table["id"].between(0, models - 1).all():
+            raise damaged(path, f"an id is none of the {models} models'")
+        counts = np.bincount(table["id"], minlength=models)
+        if counts.min() < 1 or counts.max() > epochs:
+            raise damaged(path, f"a model has no state, or more than the {epochs} for which there are weights")
+        first = np.repeat(counts.cumsum() - counts, counts)  # the row of each model's epoch 0
+        if (table["id"] != np.repeat(np.arange(models), counts)).any() or (
+            table["epoch"] != np.arange(len(table)) - first
+        ).any():
+            raise damaged(path, "its rows are not by model, and each model's by epoch from 0 on")
+        if fault := fault_of_metrics(table):
+            raise damaged(path, fault)
+    return table
+
+
+def fault_of_metrics(states: pd.DataFrame) -> str | None:
+    """What no state's metrics can be, if anything."""
+    if np.isinf(states[METRICS].to_numpy()).any():
+        return "a number is infinite"
+    accuracies = states[ACCURACIES].to_numpy()
+    if (accuracies < 0).any() or (accuracies > 1).any():
+        return "an accuracy is not between 0 and 1"
+    missing = np.isnan(accuracies)
+    if (missing.any(axis=0) != missing.all(axis=0)).any():
+        return "an accuracy is missing that other states have"
+    gap = accuracies[:, 0] - accuracies[:, 2]
+    if not np.allclose(states["ggap"], gap, rtol=0, atol=ROUNDING, equal_nan=True):
+        return "a `ggap` is not train_acc - test_acc"
+    return None
+
+
+def require_outcome(path: Path, models: pd.DataFrame, states: pd.DataFrame, max_epochs: int) -> None:
+    """Raise ZooError if what `models`, read from `path`, says of their outcomes does not follow from their states."""
+    with reading(path):
+        for key, expected in outcome(states, max_epochs).items():
+            if MODEL_TYPES[key] is float:
+                same = np.allclose(models[key], expected.astype(float), rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
+            else:
+                same = models[key].tolist() == expected.tolist()
+            if not same:
+                raise damaged(path, f"its column `{key}` contradicts metrics.csv, or the epochs of the weights")
+
+
 def write(path: Path, table: pd.DataFrame) -> None:
     files.write(path, lambda file: table.to_csv(file, index=False))
 
 
-def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read what `write` wrote. Only empty cells are NaN: a name such as None is a text."""
-    try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
-        table[columns]  # a KeyError if any is missing
-    except FileNotFoundError:
-        raise ZooError(f"{path} is missing: get the zoo anew, or make it by `python analyze.py`") from None
-    except (ValueError, KeyError) as error:
-        raise ZooError(f"{path} is damaged ({error}): get the zoo anew, or make it by `python analyze.py`") from error
+def read(path: Path, types: Mapping[str, type]) -> pd.DataFrame:
+    """Read what `write` wrote; `types` are of the columns that must be there. Only empty cells are NaN: None is a text.
+
+    Raises ZooError if columns are missing or of one name, or a cell is not of its column's type.
+    """
+    with reading(path):
+        [header] = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).to_numpy().tolist()
+        if lacking := [name for name in types if name not in header]:
+            raise damaged(path, f"it lacks the columns {', '.join(lacking)}")
+        if "" in header or len(set(header)) < len(header):
+            raise damaged(path, f"its columns {header} are not all different names")
+        # pandas would guess the types of other columns piece by piece, if it were to spare memory
+        spare = types.keys() == set(header)
+        with np.errstate(invalid="raise"):  # a number that is infinite is no id
+            table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict(types), low_memory=spare)
+        if not isinstance(table.index, pd.RangeIndex):
+            raise damaged(path, "its rows are longer than its header")
     return table

@@ -1,19 +1,21 @@
 """All states of a zoo as one float32 tensor `weights` [models, epochs, parameters], in safetensors files."""
 
 import bisect
+import contextlib
 import itertools
 import json
+import os
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from zoo.disk import files, paths
-from zoo.errors import ZooError
+from zoo.format.reading import damaged, is_plain_name, json_object, reading
 
 TENSOR = "weights"
 SHARD_BYTES = 2**30
@@ -29,7 +31,7 @@ class WeightsWriter:
         self.shape = (epochs, parameters)
         self.capacity = max(1, shard_bytes // (4 * epochs * parameters))
         self.models: list[int] = []  # in each file
-        self.file: BinaryIO
+        self.file: BinaryIO | None = None  # the last of them, while models are added to it
 
     def __enter__(self) -> Self:
         return self
@@ -37,25 +39,33 @@ class WeightsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.models:
-            self.end_shard()
-        if kind is None:
-            self.name_shards()
+        try:
+            if kind is None:
+                self.end_shard()
+                self.name_shards()
+        finally:
+            if self.file:  # something failed, and a full disk fails again here: that would hide what failed first
+                with contextlib.suppress(OSError):
+                    self.file.close()
 
     def add(self, states: Tensor) -> None:
         """The next model's states [epochs, parameters], float32; those that are missing at the end become NaN."""
-        if not self.models or self.models[-1] == self.capacity:
-            if self.models:
-                self.end_shard()
-            self.models.append(0)
-            self.file = open(self.unnamed(len(self.models)), "wb")
-            self.file.write(bytes(HEADER_BYTES))
+        file = self.file if self.file and self.models[-1] < self.capacity else self.begin_shard()
         epochs, parameters = self.shape
-        self.file.write(states.numpy())
-        self.file.write(torch.full((epochs - len(states), parameters), torch.nan).numpy())
+        file.write(states.numpy())
+        file.write(torch.full((epochs - len(states), parameters), torch.nan).numpy())
         self.models[-1] += 1
 
+    def begin_shard(self) -> BinaryIO:
+        self.end_shard()
+        self.file = file = open(self.unnamed(len(self.models) + 1), "wb")
+        self.models.append(0)
+        file.write(bytes(HEADER_BYTES))
+        return file
+
     def end_shard(self) -> None:
+        if not self.file:
+            return
         shape = (self.models[-1], *self.shape)
         tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * int(np.prod(shape))]}
         text = json.dumps({"__metadata__": {"format": "pt"}, TENSOR: tensor}).encode()
@@ -63,38 +73,59 @@ class WeightsWriter:
         # the safetensors format: the header's length, then the header, which may be padded with spaces
         self.file.write((HEADER_BYTES - 8).to_bytes(8, "little") + text.ljust(HEADER_BYTES - 8))
         self.file.close()
+        self.file = None
 
     def name_shards(self) -> None:
         count = len(self.models)
         if count == 1:
             self.unnamed(1).rename(paths.weights(self.zoo))
             return
-        shards = []
-        for number, (first, models) in enumerate(zip(self.firsts, self.models, strict=True), start=1):
+        names = []
+        for number in range(1, count + 1):
             path = paths.weights_shard(self.zoo, number, count)
             self.unnamed(number).rename(path)
-            shards.append({"file": path.name, "first": first, "models": models})
-        shape = [sum(self.models), *self.shape]
-        files.write_json(paths.weights_index(self.zoo), {"tensor": TENSOR, "shape": shape, "shards": shards})
-
-    @property
-    def firsts(self) -> list[int]:
-        return list(itertools.accumulate(self.models[:-1], initial=0))
+            names.append(path.name)
+        files.write_json(paths.weights_index(self.zoo), index(names, self.models, self.shape))
 
     def unnamed(self, number: int) -> Path:
         return paths.weights(self.zoo).with_suffix(f".{number}")
+
+
+def index(names: list[str], models: list[int], shape: tuple[int, ...]) -> dict[str, Any]:
+    """What the index of several files says; `shape` is [epochs, parameters]."""
+    firsts = itertools.accumulate(models[:-1], initial=0)
+    shards = [
+        {"file": name, "first": first, "models": count}
+        for name, first, count in zip(names, firsts, models, strict=True)
+    ]
+    return {"tensor": TENSOR, "shape": [sum(models), *shape], "shards": shards}
 
 
 class Weights:
     """Reads them, memory-mapped: nothing is loaded before it is used, and processes share what is."""
 
     def __init__(self, zoo: Path):
-        """Raises ZooError if a file is missing or damaged."""
-        index = paths.weights_index(zoo)
-        names = [shard["file"] for shard in files.read_json(index)["shards"]] if index.exists() else []
-        self.shards = [map_tensor(path) for path in [zoo / name for name in names] or [paths.weights(zoo)]]
+        """Raises ZooError if a file is missing or damaged, or the files are not those that the index names."""
+        path = paths.weights_index(zoo)
+        saved = json_object(path) if os.path.lexists(path) else None
+        names = shard_names(path, saved) if saved is not None else [paths.weights(zoo).name]
+        self.shards = [map_tensor(zoo / name) for name in names]
         *self.firsts, models = itertools.accumulate(map(len, self.shards), initial=0)
         self.shape = (models, *self.shards[0].shape[1:])
+        if saved is not None:
+            self.require_indexed(path, saved, names)
+
+    def require_indexed(self, path: Path, saved: dict[str, Any], names: list[str]) -> None:
+        """Raise ZooError if the index `saved` in `path` is not that of the files it names."""
+        if os.path.lexists(paths.weights(path.parent)):
+            raise damaged(path, f"there is {paths.weights(path.parent).name}, too: which has the weights?")
+        if len({shard.shape[1:] for shard in self.shards}) > 1:
+            raise damaged(path, f"its files have tensors of {[list(shard.shape) for shard in self.shards]}")
+        true = index(names, list(map(len, self.shards)), self.shape[1:])
+        with reading(path):
+            said = [{key: shard[key] for key in ("file", "first", "models")} for shard in saved["shards"]]
+            if {key: saved[key] for key in true} | {"shards": said} != true:
+                raise damaged(path, "it contradicts the files that it names")
 
     def state(self, model: int, epoch: int) -> Tensor:
         """A view [parameters]."""
@@ -116,14 +147,20 @@ class Weights:
         return torch.cat(parts)
 
 
+def shard_names(path: Path, saved: dict[str, Any]) -> list[str]:
+    """The files that the index `saved` in `path` names: all different, and beside it."""
+    with reading(path):
+        names = [shard["file"] for shard in saved["shards"]]
+        if not names or not all(map(is_plain_name, names)) or len(set(names)) < len(names):
+            raise damaged(path, f"its files {names} are not different names of files beside it")
+    return names
+
+
 def map_tensor(path: Path) -> Tensor:
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensor = file.get_tensor(TENSOR)
-    except FileNotFoundError:
-        raise ZooError(f"{path} is missing: get the zoo anew, or make it by `python analyze.py`") from None
-    except (SafetensorError, OSError) as error:
-        raise ZooError(f"{path} is damaged ({error}): get the zoo anew, or make it by `python analyze.py`") from error
-    if tensor.dim() != 3 or tensor.dtype != torch.float32:
-        raise ZooError(f"{path} is damaged: its tensor is {tensor.dtype} {list(tensor.shape)}, not float32 of 3 axes")
-    return tensor
+    """The tensor [models, epochs, parameters] of a file."""
+    with reading(path), safe_open(path, framework="pt") as file:
+        tensor = file.get_slice(TENSOR)  # its description alone
+        dtype, shape = tensor.get_dtype(), tensor.get_shape()
+        if dtype != "F32" or len(shape) != 3 or min(shape) < 1:
+            raise damaged(path, f"its tensor is {dtype} {shape}, not F32 [models, epochs, parameters]")
+        return file.get_tensor(TENSOR)

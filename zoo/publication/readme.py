@@ -1,14 +1,17 @@
 """The zoo in words: its README, licence and citation, and what `analyze.py` reports."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from zoo.analysis.summary import count
 from zoo.disk import files, paths
 from zoo.format import tables
 from zoo.format.architecture import Architecture
+from zoo.format.escape import code, literal, markdown, one_line, quoted
 
 LISTED = 20  # unfinished or missing models, at most; the others are counted
 FEW = 10  # numbers of a factor that are listed; of more, the range is given
@@ -27,9 +30,9 @@ CITATION = """\
 cff-version: 1.2.0
 message: If you use this model zoo, please cite it and the paper whose protocol it follows.
 type: dataset
-title: "{name}: a model zoo of {models}"
+title: {title}
 authors:
-  - name: "The makers of the model zoo {name}"
+  - name: {makers}
 license: CC-BY-4.0
 keywords: [model zoo, population of neural networks, weight space, hyperparameters, {data}]
 references:
@@ -49,8 +52,8 @@ references:
 README = """\
 # {name}
 
-A model zoo: {models} of the architecture `{model}` with {parameters} parameters each, trained as classifiers of
-`{data}` over a grid of hyperparameters. The zoo has the weights of every model at every epoch, from 0, its
+A model zoo: {models} of the architecture {model} with {parameters} parameters each, trained as classifiers of
+{data} over a grid of hyperparameters. The zoo has the weights of every model at every epoch, from 0, its
 initialisation, to {epochs}: {states}.
 
 {status}
@@ -95,7 +98,7 @@ With the project that made it:
 ```python
 from zoo import ZooDataset
 
-dataset = ZooDataset("{name}", split="train")  # 70 % of the models; 15 % each in val and test
+dataset = ZooDataset({folder}, split="train")  # about 70 % of the models; 15 % each in val and test
 weights, properties = dataset[0]  # a model's weights [{length}] at an epoch, and a dict: factors, accuracies ...
 dataset.weights, dataset.properties  # all of them: a tensor [samples, {length}] and a table
 ```
@@ -177,29 +180,40 @@ FILES = (
 def document(zoo: Path, summary: Mapping[str, Any]) -> None:
     """Write README.md, LICENSE and CITATION.cff into a zoo that is complete but for these."""
     config, architecture = files.read_json(paths.config(zoo)), Architecture.load(paths.architecture(zoo))
-    models, data = count(summary["models"], "model"), config["protocol"]["data"]
     files.write_text(paths.licence(zoo), LICENCE)
-    files.write_text(paths.citation(zoo), CITATION.format(name=summary["name"], models=models, data=data))
+    files.write_text(paths.citation(zoo), citation(summary, config["protocol"]["data"]))
     files.write_text(paths.readme(zoo), readme(zoo, summary, config, architecture))
 
 
+def citation(summary: Mapping[str, Any], data: str) -> str:
+    """CITATION.cff, which is YAML."""
+    name, models = summary["name"], count(summary["models"], "model")
+    return CITATION.format(
+        title=quoted(f"{name}: a model zoo of {models}"),
+        makers=quoted(f"The makers of the model zoo {name}"),
+        data=quoted(data),
+    )
+
+
 def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], architecture: Architecture) -> str:
-    protocol = config["protocol"]
+    protocol, factors = config["protocol"], config["search_pattern"]
+    models = tables.read(paths.models(zoo), tables.MODEL_TYPES)
     shown = [key for key in [*tables.HYPERPARAMETERS, "trainer.max_epochs"] if key in protocol]
     there = [(path(zoo), content) for path, content in FILES if path(zoo).exists() or path is paths.licence]
     return README.format(
-        name=summary["name"],
+        name=markdown(summary["name"]),
+        folder=quoted(summary["name"]),
         models=count(summary["models"], "model"),
-        model=protocol["model"],
+        model=code(protocol["model"]),
         parameters=f"{summary['parameters']:,}",
-        data=protocol["data"],
+        data=code(protocol["data"]),
         epochs=summary["epochs"],
         states=count(summary["states"], "state"),
-        status="\n".join(status(summary)),
-        factors=rows((f"`{key}`", span(values)) for key, values in config["search_pattern"].items()) or "| none | |",
-        protocol=rows((f"`{key}`", text(protocol[key])) for key in shown),
+        status="\n".join(status(summary, literal)),
+        factors=rows(setting(key, span(values), models) for key, values in factors.items()) or "| none | |",
+        protocol=rows(setting(key, text(protocol[key]), models) for key in shown),
         images=images(protocol),
-        layers=", ".join(f"{number} {kind}" for kind, number in Counter(architecture.layers).items()),
+        layers=", ".join(f"{number} {markdown(kind)}" for kind, number in Counter(architecture.layers).items()),
         length=architecture.length,
         finished=count(summary["finished"], "finished model"),
         accuracy=rows((split, *map(percent, values.values())) for split, values in summary["accuracy"].items()),
@@ -211,7 +225,16 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
     )
 
 
-def status(summary: Mapping[str, Any]) -> list[str]:
+def setting(key: str, value: str, models: pd.DataFrame) -> tuple[str, str]:
+    """The cells of a hyperparameter, and whose it is if only some models have it: adam has no `optim.momentum`."""
+    group, _, inner = key.partition(".")  # by the choice of the group, a model has what is in it
+    if inner and {group, key} <= set(models) and 0 < models[key].notna().sum() < len(models):
+        owners = models.loc[models[key].notna(), group].unique()
+        value += f" (of {group}={', '.join(map(str, owners))})"
+    return code(key), markdown(value)
+
+
+def status(summary: Mapping[str, Any], escaped: Callable[[str], str] = one_line) -> list[str]:
     """How many models are finished, and what became of the others: lines of a Markdown list."""
     epochs, missing = summary["epochs"], summary["missing"]
     lines = [f"- {count(summary['finished'], 'model')} finished"]
@@ -219,12 +242,12 @@ def status(summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"- {count(len(diverged), 'model')} diverged: weights became infinite or undefined")
     if unfinished := summary["unfinished"]:
         lines.append(f"- {count(len(unfinished), 'model')} unfinished:")
-        lines += listed(f"{node}: epoch {last} of {epochs}" for node, last in unfinished.items())
+        lines += listed(escaped(f"{node}: epoch {last} of {epochs}") for node, last in unfinished.items())
     if missing:
         lines.append(f"- {count(len(missing), 'model')} missing:")
         # what is damaged first: it needs a remedy
         ordered = sorted(missing.items(), key=lambda item: item[1] == tables.UNTRAINED)
-        lines += listed(f"{node}: {reason}" for node, reason in ordered)
+        lines += listed(escaped(f"{node}: {reason}") for node, reason in ordered)
     return lines
 
 
@@ -242,10 +265,10 @@ def report(zoo: Path, summary: Mapping[str, Any]) -> str:
             f"{count(summary['models'], 'model')}, {count(summary['states'], 'state')}",
             *status(summary),
             "test accuracy of finished models, in %: mean {mean}, std {std}, min {min}, max {max}".format(**accuracy),
-            f"zoo      {paths.readme(zoo)}",
-            f"figures  {paths.accuracy_over_epochs(zoo)}",
-            f"         {paths.final_accuracy(zoo)}",
-            f"archive  {paths.archive(zoo)} ({paths.archive(zoo).stat().st_size / 1e6:,.1f} MB)",
+            f"zoo      {one_line(paths.readme(zoo))}",
+            f"figures  {one_line(paths.accuracy_over_epochs(zoo))}",
+            f"         {one_line(paths.final_accuracy(zoo))}",
+            f"archive  {one_line(paths.archive(zoo))} ({paths.archive(zoo).stat().st_size / 1e6:,.1f} MB)",
         ]
     )
 
@@ -274,4 +297,4 @@ def images(protocol: Mapping[str, Any]) -> str:
     sizes = ", ".join(f"{protocol[f'data.{split}']:,} {split}" for split in ("train", "val", "test"))
     pixels = f"{protocol['data.size']} x {protocol['data.size']} pixels, " if protocol["data.size"] else ""
     channels, classes = count(protocol["data.channels"], "channel"), protocol["data.classes"]
-    return f"`{protocol['data']}`, {sizes}; {pixels}{channels}, {classes} classes"
+    return f"{code(protocol['data'])}, {sizes}; {pixels}{channels}, {classes} classes"

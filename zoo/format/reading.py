@@ -1,0 +1,61 @@
+"""Reading the files of a zoo that anyone may have made: what is wrong with one is a ZooError that names it."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from zoo.disk import files
+from zoo.errors import ZooError
+
+REMEDY = "get the zoo anew, or make it by `python analyze.py`"
+SHOWN = 300  # characters of what was found in a file; it may hold anything
+
+# what names one file or folder in a folder: no way out of it, nothing that a terminal obeys
+PLAIN_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f\x7f-\x9f\u2028\u2029]{1,255}")
+
+
+def damaged(path: Path, why: object) -> ZooError:
+    """The error to raise for a file that is not what docs/zoo_format.md says."""
+    line = " ".join(str(why).split())
+    return ZooError(f"{path} is damaged ({line[:SHOWN]}{'…' * (len(line) > SHOWN)}): {REMEDY}")
+
+
+def is_plain_name(name: Any) -> bool:
+    return isinstance(name, str) and PLAIN_NAME.fullmatch(name) is not None
+
+
+def require_file(path: Path) -> None:
+    """Raise ZooError unless `path` is a file that lies in its folder: no pipe to wait for, no link to elsewhere."""
+    try:
+        own = path.resolve(strict=True).is_relative_to(path.parent.resolve())
+    except FileNotFoundError:
+        raise ZooError(f"{path} is missing: {REMEDY}") from None
+    except (OSError, RuntimeError) as error:  # links in a circle, too
+        raise damaged(path, error) from error
+    if not own:
+        raise ZooError(f"{path} is a link to a file outside the zoo: put the file itself there, or {REMEDY}")
+    if not path.is_file():
+        raise damaged(path, "it is no file")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """While entered, `path` is read and checked. Whatever that raises becomes a ZooError that names the file."""
+    require_file(path)
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:  # parsers raise whatever the bytes lead them to
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """A file that holds one JSON object."""
+    with reading(path):
+        value = files.read_json(path)
+        if not isinstance(value, dict):
+            raise damaged(path, f"it holds a {type(value).__name__}, not an object")
+        return value
