@@ -17,16 +17,15 @@ def make_zoo(sweep: Path, zoo: Path) -> dict[str, Any]:
     """
     from zoo.analysis.analyze import analyze  # PyTorch is imported where it is needed: --help takes no second
     from zoo.collation.collate import collate, require_replaceable
-    from zoo.disk.folders import replacing, zip_folder
+    from zoo.disk.folders import replacing
     from zoo.disk.paths import archive
     from zoo.publication.readme import document
 
     require_replaceable(zoo, sweep)
-    with replacing(zoo) as new:
+    with replacing(zoo, archive(zoo)) as new:
         missing = collate(sweep, new)
         summary = analyze(new, zoo.name, missing)
         document(new, summary)
-    zip_folder(zoo, archive(zoo))
     return summary
 
 
