@@ -13,6 +13,7 @@ from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format.node_table import read_nodes
 from zoo.node.grid import Grid
+from zoo.sweep.sweep import training
 
 
 @pytest.fixture
@@ -101,3 +102,15 @@ def test_a_foreign_directory_is_refused(start: Callable[..., Path], tmp_path: Pa
     with pytest.raises(ZooError, match="is no sweep: it has no config.json, but thesis.tex"):
         start()
     assert [path.name for path in (tmp_path / "sweeps/tiny").iterdir()] == ["thesis.tex"]
+
+
+def test_the_log_tells_each_command_and_its_end(grid: Callable[..., Grid], tmp_path: Path) -> None:
+    nodes = list(grid(f"sweeps={tmp_path}", f"data.cache={tmp_path}/cache", "zoo.name=tiny", "seed=1,2"))
+    prepare(nodes, ["seed=1,2"])
+    with pytest.raises(KeyboardInterrupt), training(nodes, ["again"]):
+        raise KeyboardInterrupt
+    log = paths.log(tmp_path / "tiny").read_text().splitlines()
+    assert [line.split(" ", 1)[1].split(" on ")[0] for line in log] == [
+        *("began 2 nodes", "done", "began 2 nodes", "ended by KeyboardInterrupt")
+    ]
+    assert log[0].endswith(": seed=1,2") and log[2].endswith(": again")

@@ -61,6 +61,13 @@ def remove_leftovers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def append(path: Path, text: str) -> None:
+    """Add to the end of a file; of a symbolic link, raises OSError rather than write where it leads."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))

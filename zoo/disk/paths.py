@@ -68,9 +68,9 @@ def optimizer(run: Path, epoch: int) -> Path:
     return run / f"checkpoint_{epoch:06d}" / "optimizer"
 
 
-def log(run: Path) -> Path:
-    """What training the run printed, if anything."""
-    return run / "log.txt"
+def log(folder: Path) -> Path:
+    """What training the run printed, if anything; of a sweep, the commands that trained in it."""
+    return folder / "log.txt"
 
 
 def error(run: Path) -> Path:

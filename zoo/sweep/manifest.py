@@ -175,7 +175,7 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
 def require_ours(folder: Path) -> None:
     """Raise ZooError if a folder without config.json holds anything that no sweep has."""
-    ours = {path(folder).name for path in (paths.config, paths.nodes, paths.old_nodes, paths.images)}
+    ours = {path(folder).name for path in (paths.config, paths.nodes, paths.old_nodes, paths.images, paths.log)}
     ours |= {path(folder).name for path in (paths.architecture, paths.model_source, paths.multirun)}
     ours |= {path.name for path in folder.glob(paths.source(folder, "*").name)}
     for entry in sorted(folder.glob("[!.]*")):

@@ -10,6 +10,7 @@ from zoo.errors import ZooError
 from zoo.node.node import Node
 from zoo.node.user_code import user_code
 from zoo.sweep.check import check
+from zoo.sweep.log import logged
 from zoo.sweep.manifest import Manifest
 
 
@@ -37,6 +38,7 @@ def training(nodes: Iterable[Node], command: Sequence[str]) -> Iterator[list[Nod
             keep_sources(folder, next(iter(named.values())))
             if not paths.images(folder).exists():
                 files.link_or_copy(images[folder], paths.images(folder))
+            held.enter_context(logged(folder, command, len(named)))
         yield nodes
 
 
