@@ -23,7 +23,8 @@ from torch.utils.data import random_split
 from torchvision import datasets
 from torchvision.transforms import CenterCrop, Compose, Grayscale, Normalize, Resize, ToTensor
 
-from zoo.data import DataError, Images, Split, prepare, sources
+from zoo.data import DataError, Images, Split, sources
+from zoo.data.prepare import prepare
 
 CONF = Path(__file__).parent.parent / "conf"
 TRAIN, VAL, TEST = 5, 3, 2  # images in the files written below

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from zoo import files, paths
 from zoo import node as nodes
 from zoo.build import build
-from zoo.data.images import prepare as prepare_images
+from zoo.data.prepare import prepare as prepare_images
 from zoo.errors import ZooError
 from zoo.grid import Point
 from zoo.init import initialise
