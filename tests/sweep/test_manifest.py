@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,7 @@ def test_dropping_leaves_the_values_of_the_others(sweep: Path) -> None:
 
 
 def test_other_images_of_the_same_name_are_refused(sweep: Path) -> None:
-    manifest = Manifest.read(sweep).including({}, [], images="one")
+    manifest = replace(Manifest.read(sweep), images="one")
     assert manifest.including({}, [], images="one").images == "one"
     with pytest.raises(ZooError, match="was begun with other images of the same name"):
         manifest.including({}, [], images="another")

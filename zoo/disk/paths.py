@@ -83,6 +83,29 @@ def hydra(run: Path) -> Path:
     return run / ".hydra"
 
 
+# the cache of prepared images
+
+
+def prepared(cache: Path, name: str, digest: str) -> Path:
+    """The prepared images of a data config, which has this digest."""
+    return cache / f"{name}-{digest}.pt"
+
+
+def raw_files(prepared: Path) -> Path:
+    """What the raw files were like that the prepared images come from."""
+    return prepared.with_suffix(".json")
+
+
+def preparation_lock(cache: Path) -> Path:
+    """Held by the process that prepares images in the cache."""
+    return cache / ".prepare.lock"
+
+
+def preparation_leftovers(cache: Path) -> list[Path]:
+    """The temporary files of preparations that are under way, or were ended in the middle."""
+    return list(cache.glob(".*-????????????.*.tmp"))
+
+
 # a zoo; its config.json, dataset.pt and nodes.csv are named as the sweep's
 
 

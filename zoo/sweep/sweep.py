@@ -1,10 +1,13 @@
 """A sweep held by one process, ready to train in."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from zoo.data.images import prepare as prepare_images
+from zoo.data.errors import DataError
+from zoo.data.images import Images
+from zoo.data.prepare import prepare
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.node.node import Node
@@ -27,19 +30,48 @@ def training(nodes: Iterable[Node], command: Sequence[str]) -> Iterator[list[Nod
     sweeps = check(nodes)
     images = {}
     for folder, named in sweeps.items():
-        Manifest.read(folder).including(named, command)
-        images[folder] = prepare_images(next(iter(named.values())).config["data"])
+        Manifest.read(folder).including(named, command)  # an error before the images are prepared
+        images[folder] = prepare(next(iter(named.values())).config["data"])
+        Manifest.read(folder).including(named, command, agreed_images(folder, images[folder]))
     with files.storage_errors(), ExitStack() as held:
         for folder in sweeps:
             held.enter_context(alone_in(folder))
         for folder, named in sweeps.items():
             # read anew: another process may have written it before the lock was ours
-            Manifest.read(folder).including(named, command).write()
+            Manifest.read(folder).including(named, command, agreed_images(folder, images[folder])).write()
             keep_sources(folder, next(iter(named.values())))
-            if not paths.images(folder).exists():
-                files.link_or_copy(images[folder], paths.images(folder))
+            keep_images(folder, images[folder])
             held.enter_context(logged(folder, command, len(named)))
         yield nodes
+
+
+def agreed_images(sweep: Path, prepared: Path) -> str:
+    """The digest of the prepared images. Raises ZooError if the sweep has others, of the same name."""
+    digest = Images.load(prepared).digest
+    kept = readable_images(sweep)
+    if kept is not None and kept.digest != digest:
+        raise ZooError(
+            f"{paths.images(sweep)} has other images than the raw files of data={kept.name} make now. A zoo has one "
+            "protocol: choose another zoo.name, or put the former raw files back"
+        )
+    return digest
+
+
+def readable_images(sweep: Path) -> Images | None:
+    try:
+        return Images.load(paths.images(sweep))
+    except DataError:
+        return None
+
+
+def keep_images(sweep: Path, prepared: Path) -> None:
+    """Put the prepared images into the sweep, where they are missing or damaged."""
+    path = paths.images(sweep)
+    if readable_images(sweep) is None:
+        if path.exists():
+            print(f"{path} is damaged, and is made anew", file=sys.stderr)
+            path.unlink()
+        files.link_or_copy(prepared, path)
 
 
 def keep_sources(sweep: Path, node: Node) -> None:
