@@ -5,12 +5,15 @@ them: `zoo.lanes.available()` is then false and training runs on PyTorch. Everyt
 """
 
 import platform
+import runpy
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SOURCES = Path("zoo/lanes/src")
+PACKAGE = Path("zoo/lanes")
+VERSION = runpy.run_path(str(PACKAGE / "sources.py"))  # importing it as zoo.lanes.sources would import PyTorch
+SOURCES = PACKAGE / VERSION["SOURCES"]
 FLAGS = [
     "-std=c++17",
     "-O3",
@@ -20,7 +23,6 @@ FLAGS = [
     "-ffp-contract=fast",
     "-fvisibility=hidden",
 ]
-FLAGS += ["-w"]  # GCC warns of its own headers, and of unrolling the loops that have one turn in some instances
 VARIANTS = {"portable": ["-DLANES=4"]}
 if platform.machine().lower() in ("x86_64", "amd64"):
     VARIANTS["avx2"] = ["-DLANES=8", "-mavx2", "-mfma"]
@@ -53,14 +55,17 @@ class BuildKernels(build_ext):
             super().run()
         except Exception as error:  # whatever is wrong with the tool chain, the package works without the kernels
             self.warn(f"the CPU engine was not built ({error}); models will be trained by PyTorch")
+        else:
+            Path(self.build_lib, PACKAGE, VERSION["RECORD"]).write_text(VERSION["digest"](SOURCES) + "\n")
 
 
 setup(
     ext_modules=[
         Extension(
-            f"zoo.lanes._lanes_{name}",
+            f"{'.'.join(PACKAGE.parts)}._lanes_{name}",
             sources=[str(SOURCES / "api.cpp")],
-            depends=["setup.py", *sorted(str(header) for header in SOURCES.glob("*.h"))],
+            depends=["setup.py", *sorted(str(header) for header in SOURCES.rglob("*.h"))],
+            define_macros=[("LANES_SOURCES", f'"{VERSION["digest"](SOURCES)}"')],
             extra_compile_args=[*FLAGS, *flags],
             language="c++",
             optional=True,
