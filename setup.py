@@ -4,6 +4,7 @@ They are plain C libraries, no Python modules. Where there is no compiler, or it
 them: `zoo.lanes.available()` is then false and training runs on PyTorch. Everything else is in pyproject.toml.
 """
 
+import os
 import platform
 import runpy
 from pathlib import Path
@@ -22,7 +23,10 @@ FLAGS = [
     "-fno-trapping-math",
     "-ffp-contract=fast",
     "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
 ]
+MORE_FLAGS = os.environ.get("KERNEL_FLAGS", "").split()  # have the last word, in compiling and linking (make sanitize)
 VARIANTS = {"portable": ["-DLANES=4"]}
 if platform.machine().lower() in ("x86_64", "amd64"):
     VARIANTS["avx2"] = ["-DLANES=8", "-mavx2", "-mfma"]
@@ -66,7 +70,8 @@ setup(
             sources=[str(SOURCES / "api.cpp")],
             depends=["setup.py", *sorted(str(header) for header in SOURCES.rglob("*.h"))],
             define_macros=[("LANES_SOURCES", f'"{VERSION["digest"](SOURCES)}"')],
-            extra_compile_args=[*FLAGS, *flags],
+            extra_compile_args=[*FLAGS, *flags, *MORE_FLAGS],
+            extra_link_args=MORE_FLAGS,
             language="c++",
             optional=True,
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 SOURCES = "src"
 RECORD = "_lanes_sources.txt"
-"""Beside the kernels where they were built for a wheel, which has no sources: their digest, on one line."""
+"""In an installed package, not in a checkout: the digest of the sources that its kernels were built from, on one line."""
 
 
 def digest(folder: Path) -> str:
@@ -18,7 +18,7 @@ def digest(folder: Path) -> str:
 
 def expected(package: Path) -> str | None:
     """The digest that the kernels in the package's folder must have; None if there is nothing to tell it from."""
-    if (package / SOURCES).is_dir():
-        return digest(package / SOURCES)
     record = package / RECORD
-    return record.read_text().strip() if record.exists() else None
+    if record.exists():
+        return record.read_text().strip()
+    return digest(package / SOURCES) if (package / SOURCES).is_dir() else None

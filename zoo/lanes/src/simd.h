@@ -13,6 +13,7 @@
 #if !defined(__clang__)
 // GCC's own: _mm512_undefined_ps() reads a variable before it is set, on purpose (bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 #include <immintrin.h>
 #pragma GCC diagnostic pop
