@@ -5,12 +5,13 @@ layers; where not, train with PyTorch. The environment variable ZOO_LANES forces
 switches the engine off (off).
 """
 
-from zoo.lanes.dropout import dropout_mask
+from zoo.lanes.dropout import CountedDropout, dropout_mask
 from zoo.lanes.engine import Engine, Evaluation
 from zoo.lanes.layers import Unsupported, supported
 from zoo.lanes.library import available, peak, reason, variants, width
 
 __all__ = [
+    "CountedDropout",
     "Engine",
     "Evaluation",
     "Unsupported",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 SOURCES = "src"
 RECORD = "_lanes_sources.txt"
-"""In an installed package, not in a checkout: the digest of the sources that its kernels were built from, on one line."""
+"""In an installed package, not in a checkout: the digest of the sources that its kernels were built from."""
 
 
 def digest(folder: Path) -> str:
