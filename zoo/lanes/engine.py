@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from zoo.lanes import library
-from zoo.lanes.layers import plan
+from zoo.lanes.layers import Plan, plan
 
 Array: TypeAlias = np.ndarray | Tensor
 
@@ -98,18 +98,21 @@ class Engine:
         if nesterov and (optimizer != "sgd" or not self.momentum.all()):
             raise ValueError("nesterov needs the optimizer 'sgd' and a momentum above 0 for every model")
 
-        stack = network.structure(self._kernels)
-        spec = self._kernels.structures["OptimizerSpec"](
-            self._kernels.numbers["Optimizer"][optimizer], nesterov, *betas, eps, alpha
-        )
-        self._handle = self._library.lanes_create(ctypes.byref(stack), ctypes.byref(spec), models)
+        self._create(network, nesterov, *betas, eps, alpha)
+
+    def _create(self, network: Plan, *optimizer_scalars: float) -> None:
+        """optimizer_scalars: nesterov, beta1, beta2, eps, alpha."""
+        numbers, structures = self._kernels.numbers, self._kernels.structures
+        layers = network.layer_array(self._kernels)
+        stack = structures["NetworkSpec"](ctypes.addressof(layers), len(layers), *self.image_shape)
+        optimizer = structures["OptimizerSpec"](numbers["Optimizer"][self.optimizer], *optimizer_scalars)
+        self._handle = self._library.lanes_create(ctypes.byref(stack), ctypes.byref(optimizer), self.models)
         if not self._handle:
             raise RuntimeError(f"cannot create the engine: {self._library.lanes_error().decode()}")
         self.parameter_count: int = self._library.lanes_parameters(self._handle)
         assert self.parameter_count == network.parameters
-        hyperparameters = self._kernels.structures["Hyperparameters"](
-            *(_address(a) for a in (self.lr, self.weight_decay, self.momentum, self.dropout))
-        )
+        per_model = (self.lr, self.weight_decay, self.momentum, self.dropout)
+        hyperparameters = structures["Hyperparameters"](*map(_address, per_model))
         self._library.lanes_set_hyperparameters(self._handle, ctypes.byref(hyperparameters))
 
     def __del__(self) -> None:

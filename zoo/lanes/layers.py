@@ -46,24 +46,15 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class Plan:
-    """A stack in the engine's terms: images [channels, height, width] to logits [classes].
+    """A stack in the engine's terms; dropout_rates are the modules' own, in order, parameters counts one model's."""
 
-    dropout_rates are the modules' own, in order; parameters counts those of one model.
-    """
-
-    image_shape: tuple[int, ...]
     specs: list[LayerSpec]
     dropout_rates: list[float]
     parameters: int
     classes: int
 
-    def structure(self, kernels: Kernels) -> ctypes.Structure:
-        """As `lanes_create` takes it; it keeps its layers alive."""
-        layers = [spec.structure(kernels) for spec in self.specs]
-        array = (kernels.structures["LayerSpec"] * len(layers))(*layers)
-        network = kernels.structures["NetworkSpec"](ctypes.addressof(array), len(layers), *self.image_shape)
-        network.kept = array
-        return network
+    def layer_array(self, kernels: Kernels) -> ctypes.Array[ctypes.Structure]:
+        return (kernels.structures["LayerSpec"] * len(self.specs))(*(spec.structure(kernels) for spec in self.specs))
 
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
@@ -124,7 +115,7 @@ def plan(layers: Iterable[nn.Module], image_shape: Sequence[int]) -> Plan:
         raise Unsupported(f"the output must be flat (one logit a class), and is {shape}")
     if parameters == 0:
         raise Unsupported("there are no parameters to train")
-    return Plan(tuple(image_shape), specs, rates, parameters, shape[0])
+    return Plan(specs, rates, parameters, shape[0])
 
 
 def convolution(layer: nn.Conv2d, shape: tuple[int, ...]) -> tuple[LayerSpec, tuple[int, ...]]:
