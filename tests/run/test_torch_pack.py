@@ -1,16 +1,18 @@
 """Training against a plain PyTorch loop."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from tests.conftest import prepare
 from zoo.data.images import Images, Split
 from zoo.disk import paths
+from zoo.engines.lanes import dropout_mask
 from zoo.models.evaluate import evaluate
 from zoo.node.build import build_model
 from zoo.node.grid import Grid
@@ -26,6 +28,7 @@ from zoo.run.run import train
         ["optim=sgd", "optim.nesterov=true", "batch_size=7"],
         ["optim=rmsprop", "batch_size=6"],
         ["optim=rmsprop", "model.dropout=0.3", "engine=torch"],
+        ["optim=adam", "model.dropout=0.5", "batch_size=7"],
         ["optim=sgd", "optim.weight_decay=0.1", "engine=torch"],
         ["optim=sgd", "schedule=one_cycle", "optim.lr=0.1"],
     ],
@@ -52,16 +55,30 @@ def test_same_as_a_plain_loop(grid: Callable[..., Grid], tmp_path: Path, overrid
         for group in optimizer.param_groups:  # undo what constructing the schedule did
             group.update(lr=optim["lr"], **({"momentum": 0.9} if "momentum" in group else {"betas": (0.9, 0.999)}))
     for epoch in (1, 2):
-        torch.manual_seed(derive(3, "train", epoch))
-        for indices in torch.from_numpy(data_order(3, epoch, len(images))).split(config["batch_size"]):
+        for batch, indices in enumerate(
+            torch.from_numpy(data_order(3, epoch, len(images))).split(config["batch_size"])
+        ):
             optimizer.zero_grad()
-            output = F.log_softmax(model(images.images[indices]), dim=1)
+            logits = with_masks(model.module_list, images.images[indices], step=(epoch - 1) * steps + batch)
+            output = F.log_softmax(logits, dim=1)
             F.nll_loss(output, images.labels[indices]).backward()
             optimizer.step()
             if config["schedule"]["name"] == "one_cycle":
                 schedule.step()
         for key, value in read_state(node.run, epoch).items():
             torch.testing.assert_close(value, model.state_dict()[key], rtol=1e-4, atol=1e-6)
+
+
+def with_masks(layers: Iterable[nn.Module], x: torch.Tensor, step: int) -> torch.Tensor:
+    """The logits in training, with the dropout masks that both engines draw."""
+    key, number = derive(3, "dropout", 0), 0
+    for layer in layers:
+        if isinstance(layer, nn.Dropout):
+            x = x * torch.from_numpy(dropout_mask(key, step, number, len(x), tuple(x.shape[1:]), layer.p))
+            number += 1
+        else:
+            x = layer(x)
+    return x
 
 
 def test_evaluate() -> None:

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
 from zoo.engines import lanes
-from zoo.models.cnn import CNN
 from zoo.node.build import build
 from zoo.node.node import Node
 
@@ -44,16 +42,10 @@ def unsupported(node: Node) -> str | None:
     with torch.device("meta"):
         model = build(config["model"])
     shape = (config["data"]["channels"], config["data"]["size"], config["data"]["size"])
-    return lanes.supported(layers_of(model), shape)
-
-
-def layers_of(model: nn.Module) -> list[nn.Module]:
-    """The layers that the model applies one after the other; the model itself if it isn't known to do just that."""
-    if type(model).forward is nn.Sequential.forward:
-        return list(model)
-    if type(model).forward is CNN.forward:
-        return list(model.module_list)
-    return [model]
+    try:
+        return lanes.supported(lanes.chain(model), shape)
+    except lanes.Unsupported as error:
+        return str(error)
 
 
 def notice(nodes: Sequence[Node]) -> str | None:

@@ -13,7 +13,7 @@ from zoo.models.evaluate import evaluate
 from zoo.node.build import build
 from zoo.node.node import Node
 from zoo.random import derive
-from zoo.run.engine import OPTIMIZERS, PER_MODEL, layers_of
+from zoo.run.engine import OPTIMIZERS, PER_MODEL
 from zoo.run.pack import Metrics, Pack, State
 
 
@@ -35,9 +35,9 @@ class LanesPack(Pack):
         kind, known = OPTIMIZERS[optims[0]["_target_"]]
         per_model = {key: [optim[key] for optim in optims] for key in PER_MODEL if key in known}
         shared = {key: optims[0][key] for key in known - per_model.keys() if key in optims[0]}
-        rates = [[layer.p for layer in layers_of(model) if isinstance(layer, nn.Dropout)] for model in models]
+        rates = [[layer.p for layer in model.modules() if type(layer) is nn.Dropout] for model in models]
         self.engine = lanes.Engine(
-            layers_of(models[0]),
+            lanes.chain(models[0]),
             images.trainset.images.shape[1:],
             len(models),
             kind,

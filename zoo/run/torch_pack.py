@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from zoo.data.augment import augment
 from zoo.data.images import Images
+from zoo.engines.lanes import CountedDropout
 from zoo.models.evaluate import evaluate
 from zoo.node.build import build
 from zoo.node.node import Node
@@ -25,6 +26,8 @@ class TorchPack(Pack):
         super().__init__([node.seed], images, epoch)
         self.model = model
         self.batch_size = config["batch_size"]
+        # the masks that the CPU engine draws: whoever trains a model, it is the same member of the population
+        self.dropout = CountedDropout(model, derive(node.seed, "dropout", 0))
         self.augmentation = build(config["augmentation"])
         self.optimizer = build(config["optim"])(model.parameters())
         self.schedule = None
@@ -36,17 +39,20 @@ class TorchPack(Pack):
         return self.optimizer
 
     def train_epoch(self, orders: Tensor) -> None:
-        # dropout and augmentation draw from the global generators
+        # augmentation, and layers that draw otherwise than nn.Dropout, draw from the global generators
         torch.manual_seed(derive(self.seeds[0], "train", self.epoch + 1))
         model, optimizer, schedule = self.model.train(), self.optimizer, self.schedule
         images, labels = self.images.trainset.images, self.images.trainset.labels
         black = -torch.tensor(self.images.mean, device=self.device) / torch.tensor(self.images.std, device=self.device)
-        for indices in orders[0].split(self.batch_size):
+        batches = orders[0].split(self.batch_size)
+        for step, indices in enumerate(batches, start=self.epoch * len(batches)):
             batch = images[indices]
             if self.augmentation:
                 batch = augment(batch, black, **self.augmentation)
             optimizer.zero_grad()
-            F.cross_entropy(model(batch), labels[indices]).backward()
+            with self.dropout.step(step):
+                logits = model(batch)
+            F.cross_entropy(logits, labels[indices]).backward()
             optimizer.step()
             if schedule:
                 schedule.step()
