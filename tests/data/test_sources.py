@@ -28,7 +28,7 @@ from torchvision.transforms import CenterCrop, Compose, Grayscale, Normalize, Re
 
 from zoo.data import DataError, Images, Split, sources
 from zoo.data.prepare import prepare
-from zoo.disk import files, paths
+from zoo.disk import locks, paths
 
 ROOT = Path(__file__).parent.parent.parent
 CONF = ROOT / "conf"
@@ -523,10 +523,10 @@ def prepare_elsewhere(folder: Path) -> "subprocess.Popen[str]":
 
 
 def test_one_process_prepares_and_the_others_wait(tmp_path):
-    with files.locked(paths.preparation_lock(tmp_path), wait=False):
+    with locks.locked(paths.preparation_lock(tmp_path)):
         other = prepare_elsewhere(tmp_path)
         line = other.stderr.readline()
-    assert line.startswith(f"waiting for another process, which prepares images in {tmp_path}")
+    assert line.startswith(f"waiting for {paths.preparation_lock(tmp_path)}, which another process holds (process ")
     assert other.wait(60) == 0 and len(kept(tmp_path)) == 2
 
 

@@ -11,7 +11,7 @@ import torch
 from tests.conftest import prepare
 from tests.run.test_run import assert_same_states
 from zoo.data.images import Images, Split
-from zoo.disk import paths
+from zoo.disk import files, paths
 from zoo.engines import lanes
 from zoo.models.evaluate import evaluate
 from zoo.node.build import build_model
@@ -90,8 +90,7 @@ def stop_after(nodes: list[Node], epochs: int) -> None:
         [orders] = pack.train_dataloader()
         pack.training_step(orders, epoch)
     for node, state in zip(nodes, pack.training_states(), strict=True):
-        paths.optimizer(node.run, epochs).parent.mkdir(parents=True)
-        torch.save(state, paths.optimizer(node.run, epochs))
+        files.write_torch(paths.optimizer(node.run, epochs), state)
 
 
 @pytest.mark.parametrize("optim", ["adam", "sgd", "rmsprop"])

@@ -15,7 +15,7 @@ from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.node_table import node_names
-from zoo.run.record import read_records, read_state
+from zoo.run.record import Missing, check_optimizer, read_records, read_state
 
 Params = dict[str, Any]  # what a params.json holds
 Records = list[dict[str, Any]]  # a model's, by epoch
@@ -45,13 +45,16 @@ def read_run(run: Path, architecture: Architecture, variant: int) -> tuple[Recor
     """The records, and the states [epochs, parameters] that belong to them."""
     with reading(paths.result(run)):
         keys = [*tables.LOSSES_AND_ACCURACIES, "diverged"]
-        records = [{key: record[key] for key in keys} for record in read_records(run)]
+        found = read_records(run)
+        records = [{key: record[key] for key in keys} for record in found]
     if not records:
         raise ZooError(tables.UNTRAINED)
+    with contextlib.suppress(Missing):  # training may have gone on
+        check_optimizer(run, found[-1])
     states = torch.empty(len(records), architecture.length)
     for epoch, record in enumerate(records):
         with reading(paths.checkpoint(run, epoch)):
-            states[epoch] = architecture.flatten(read_state(run, epoch), variant)
+            states[epoch] = architecture.flatten(read_state(run, epoch, found[epoch]), variant)
         record["diverged"] |= not states[epoch].isfinite().all()
     return records, states
 
@@ -64,6 +67,8 @@ def link_run(run: Path, copy: Path, epochs: int) -> None:
     if optimizer.exists():  # training may have gone on
         files.link_or_copy(optimizer, paths.optimizer(copy, epochs - 1))
     shutil.copyfile(paths.params(run), paths.params(copy))
+    if paths.environment(run).exists():
+        shutil.copyfile(paths.environment(run), paths.environment(copy))
     records = paths.result(run).read_bytes().splitlines(keepends=True)[:epochs]
     paths.result(copy).write_bytes(b"".join(records))
 

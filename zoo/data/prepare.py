@@ -16,8 +16,9 @@ from zoo.data.images import Images
 from zoo.data.raw_files import RawFiles
 from zoo.data.splits import images_of, read_source
 from zoo.disk import paths
-from zoo.disk.files import locked
+from zoo.disk.locks import locked
 
+PATIENCE = 3600.0  # seconds for which to wait for another process that prepares images; Tiny-ImageNet takes minutes
 PLACES = ("root", "download", "cache")  # the options that change where files lie, not what the tensors hold
 UNKNOWN_ORIGIN = "it does not say which raw files it comes from"  # made by version 0.1.0, or copied without its note
 
@@ -64,10 +65,7 @@ def _alone(cache: Path) -> Iterator[None]:
     lock = paths.preparation_lock(cache)
     with ExitStack() as held:
         try:
-            held.enter_context(locked(lock, wait=False))
-        except BlockingIOError:
-            _say(f"waiting for another process, which prepares images in {cache} (and holds {lock})")
-            held.enter_context(locked(lock, wait=True))
+            held.enter_context(locked(lock, PATIENCE))
         except OSError as error:
             raise DataError(f"cannot open {lock} ({error}): set data.cache to a folder of your own") from error
         yield

@@ -64,8 +64,23 @@ def checkpoint(run: Path, epoch: int) -> Path:
 
 
 def optimizer(run: Path, epoch: int) -> Path:
-    """What exact resumption from `epoch` needs beside the state; kept for the latest epoch only."""
+    """What exact resumption from `epoch` needs beside the state; kept for the latest epoch, in training for two."""
     return run / f"checkpoint_{epoch:06d}" / "optimizer"
+
+
+def optimizers(run: Path) -> list[Path]:
+    """Those that there are, by epoch."""
+    return sorted(run.glob("checkpoint_*/optimizer"))
+
+
+def environment(run: Path) -> Path:
+    """By what the run was trained: engine, versions, processor."""
+    return run / "environment.json"
+
+
+def of_epochs(run: Path) -> list[Path]:
+    """Everything that the run has by epoch, folders and files."""
+    return [path for folder in run.glob("checkpoint_*") for path in (folder, *folder.glob("*"))]
 
 
 def log(folder: Path) -> Path:

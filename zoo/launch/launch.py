@@ -17,7 +17,8 @@ from zoo.launch.packing import pack
 from zoo.launch.worker import Outcome, work, write_error
 from zoo.node.node import Node
 from zoo.run.engine import notice
-from zoo.run.record import claim, is_finished
+from zoo.run.record import claim
+from zoo.run.resumption import finish
 from zoo.sweep.progress import Progress, Tally
 
 
@@ -99,7 +100,7 @@ def is_trained(node: Node) -> bool:
     if not paths.params(node.run).exists():
         return False
     claim(node)
-    return is_finished(node)
+    return finish(node)
 
 
 def train_tasks(tasks: Sequence[Task], workers: Workers, tally: Tally) -> dict[Path, str]:

@@ -14,7 +14,7 @@ from zoo.launch.packing import pack
 from zoo.node.build import build_model
 from zoo.node.node import Node
 from zoo.run.engine import unsupported
-from zoo.run.record import read_records
+from zoo.run.record import read_whole_records
 
 MEASURED = 4  # packs that are timed, of those that differ in what is trained
 STEPS = 20  # optimizer steps that each is timed over
@@ -49,9 +49,9 @@ class Plan:
 def plan(nodes: Sequence[Node], workers: int, pack_size: int | None = None) -> Plan:
     """Look at the nodes' runs, and time some steps of their packs on random images, on this machine.
 
-    `workers`: processes that will train. Raises ZooError if a record is damaged.
+    `workers`: processes that will train.
     """
-    trained = {node: len(read_records(node.run)) - 1 for node in nodes}
+    trained = {node: len(read_whole_records(node.run)[0]) - 1 for node in nodes}
     left = {node: max(node.max_epochs - max(epoch, 0), 0) for node, epoch in trained.items()}
     packs = pack([node for node in nodes if left[node]], workers, pack_size)
     speeds: dict[Any, float] = {}

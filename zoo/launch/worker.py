@@ -14,7 +14,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from zoo.disk import files, paths
+from zoo.disk import files, locks, paths
 from zoo.node.node import Node
 
 LOG_TAIL = 20_000  # characters of the log repeated in error.txt
@@ -29,16 +29,17 @@ class Outcome:
     storage: bool = False  # whether the error is the storage's, which no other run would escape either
 
 
-def work(nodes: Sequence[Node]) -> list[Outcome]:
+def work(nodes: Sequence[Node], patience: float = locks.PATIENCE) -> list[Outcome]:
     """Train the nodes, together if the engine can. What one run raises is an outcome, and ends no other.
 
-    Seeding, thread counts and output belong to the whole process: it must do nothing else meanwhile.
+    Seeding, thread counts and output belong to the whole process: it must do nothing else meanwhile. `patience`:
+    seconds to wait for a run that another process trains, such as a worker whose launcher was just killed.
     """
     runs = [node.run for node in nodes]
     try:
         with ExitStack() as held:
             for run in sorted(runs):  # in the same order everywhere, or two processes could wait for each other
-                held.enter_context(files.locked(paths.lock(run), wait=True))
+                held.enter_context(locks.locked(paths.lock(run), patience))
             held.enter_context(output_to(paths.log(runs[0])))
             for node in nodes:
                 files.remove_leftovers(node.run)
@@ -48,9 +49,10 @@ def work(nodes: Sequence[Node]) -> list[Outcome]:
 
             train(nodes, paths.images(nodes[0].sweep))
     except BaseException as error:  # SystemExit and the like too: a run must not end its worker
-        storage = isinstance(error, OSError) and error.errno in files.STORAGE
+        storage = files.is_storage(error)
         if len(nodes) > 1 and not storage:  # only one of them may be to blame
-            return [outcome for node in nodes for outcome in work([node])]
+            left = locks.MOMENT if isinstance(error, locks.Held) else patience
+            return [outcome for node in nodes for outcome in work([node], left)]
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
         if storage:
             summary += ". Make room, or make the folder writable"
@@ -80,7 +82,7 @@ def output_to(log: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     before = os.dup(1), os.dup(2)
-    with log.open("w") as file:
+    with files.open_emptied(log) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:

@@ -11,7 +11,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from zoo.disk import paths
-from zoo.run.record import is_complete, read_records
+from zoo.run.record import is_complete, read_whole_records
 
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
 
@@ -28,6 +28,7 @@ class Tally:
         self.accuracy: dict[Path, float] = {}
         self.done: set[Path] = set()
         self.failed: set[Path] = set()
+        self.damaged: set[Path] = set()  # with records that can't all be read: training goes on from those that can
 
     def update(self, runs: Iterable[Path]) -> None:
         """Read the records of these runs that changed since they were last looked at."""
@@ -38,14 +39,17 @@ class Tally:
                 continue
             if changed == self.seen.get(run):
                 continue
-            records = read_records(run)
+            records, damage = read_whole_records(run)
             self.seen[run] = changed
-            self.epochs[run] = len(records) - 1
+            self.epochs[run] = max(len(records) - 1, 0)
+            (self.damaged.add if damage else self.damaged.discard)(run)
             if self.epochs[run]:  # an untrained model's accuracy says nothing about the sweep
                 self.accuracy[run] = records[-1]["test_acc"]
-            if is_complete(records, self.target[run], self.stop_diverged):
-                self.done.add(run)
-                self.epochs[run] = self.target[run]  # a diverged model's other epochs are not to come
+            if damage or not is_complete(records, self.target[run], self.stop_diverged):
+                self.done.discard(run)
+                continue
+            self.done.add(run)
+            self.epochs[run] = self.target[run]  # a diverged model's other epochs are not to come
 
     @property
     def total_epochs(self) -> int:

@@ -5,16 +5,17 @@ import time
 from pathlib import Path
 
 from zoo.disk import files, paths
+from zoo.disk.locks import is_held
 from zoo.errors import ZooError
 from zoo.format.node_table import node_names
-from zoo.run.record import read_records
+from zoo.run.record import read_whole_records
 from zoo.sweep.progress import Tally
 
 RECENT = 120.0  # seconds over which the speed is taken
 
 
 def survey(sweep: Path) -> Tally:
-    """The tally of every node of the sweep. Raises ZooError where there is no sweep, or a record is damaged."""
+    """The tally of every node of the sweep. Raises ZooError where there is no sweep."""
     if not paths.config(sweep).exists():
         raise ZooError(f"{sweep} is no sweep: it has no {paths.config(sweep).name}")
     epochs = files.read_json(paths.config(sweep))["protocol"]["trainer.max_epochs"]
@@ -31,23 +32,12 @@ def recent_rate(tally: Tally) -> float:
     ended = 0
     for run, changed in tally.seen.items():
         moment = changed / 1e9
-        for record in reversed(read_records(run)[1:] if moment > since else []):
+        for record in reversed(read_whole_records(run)[0][1:] if moment > since else []):
             if moment <= since:
                 break
             ended += 1
             moment -= record["time_this_iter_s"]
     return ended / RECENT
-
-
-def is_held(lock: Path) -> bool:
-    """Whether a process holds the lock; one on another machine counts where the file system carries locks."""
-    if not lock.exists():
-        return False
-    try:
-        with files.locked(lock, wait=False):
-            return False
-    except BlockingIOError:
-        return True
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -62,4 +52,6 @@ def report(sweep: Path) -> str:
     in_training = is_held(paths.lock(sweep))
     lines = [f"{sweep}: {'in training' if in_training else 'at rest'}"]
     lines += [tally.line(recent_rate(tally) if in_training else 0.0)]
-    return "\n".join([*lines, *(f"failed: {paths.error(run)}" for run in sorted(tally.failed))])
+    lines += [f"failed: {paths.error(run)}" for run in sorted(tally.failed)]
+    lines += [f"damaged, to be trained on from its last whole epoch: {run}" for run in sorted(tally.damaged)]
+    return "\n".join(lines)

@@ -8,7 +8,7 @@ from pathlib import Path
 from zoo.data.errors import DataError
 from zoo.data.images import Images
 from zoo.data.prepare import prepare
-from zoo.disk import files, paths
+from zoo.disk import files, locks, paths
 from zoo.errors import ZooError
 from zoo.node.node import Node
 from zoo.node.user_code import user_code
@@ -85,9 +85,9 @@ def keep_sources(sweep: Path, node: Node) -> None:
 @contextmanager
 def alone_in(sweep: Path) -> Iterator[None]:
     try:
-        with files.locked(paths.lock(sweep), wait=False):
+        with locks.locked(paths.lock(sweep)):
             yield
-    except BlockingIOError:
+    except locks.Held:
         raise ZooError(
             f"{sweep} is being trained by another process: wait for it (python -m zoo status {sweep} tells how far "
             "it is), or choose another zoo.name"
