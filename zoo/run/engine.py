@@ -1,7 +1,5 @@
 """Which engine can train a node: the CPU engine, or else PyTorch, and why."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
@@ -54,10 +52,3 @@ def layers_of(model: nn.Module) -> list[nn.Module]:
     if type(model).forward is CNN.forward:
         return list(model.module_list)
     return [model]
-
-
-def notice(nodes: Sequence[Node]) -> str | None:
-    """What to tell a user whose models could train much faster; None if there is nothing to tell."""
-    if lanes.available() or all(node.config["engine"] == "torch" for node in nodes):
-        return None
-    return f"Without the CPU engine ({lanes.reason()}) models are trained one by one through PyTorch, far slower."
