@@ -39,9 +39,7 @@ def train_single(config: dict[str, Any]) -> float | None:
 
 def require_no_chdir(hydra: DictConfig) -> None:
     if hydra.job.chdir:
-        raise ZooError(
-            "hydra.job.chdir=true: sweeps and images are found from where the command is given; leave it out"
-        )
+        raise ZooError("hydra.job.chdir=true: folders are found from where the command is given. Leave it out")
 
 
 def train_alone(node: Node) -> None:
