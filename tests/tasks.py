@@ -4,7 +4,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from zoo.disk import files, paths
 from zoo.launch.worker import Outcome
@@ -34,11 +35,15 @@ def nothing() -> None:
     pass
 
 
+def write_records(run: Path, epochs: int, accuracy: Mapping[str, float | None]) -> None:
+    records = [{"training_iteration": epoch, "diverged": False, **accuracy} for epoch in range(epochs + 1)]
+    files.write_text(paths.result(run), "".join(json.dumps(record) + "\n" for record in records))
+
+
 def pretend(nodes: Sequence[Node]) -> list[Outcome]:
     """Leave the records of finished runs, by the seed's accuracies, and as their log the id of the process."""
     for node in nodes:
         accuracy = {"train_acc": 0.5, "val_acc": node.seed / 10, "test_acc": node.seed / 100}
-        records = [{"training_iteration": epoch, "diverged": False, **accuracy} for epoch in range(node.max_epochs + 1)]
-        files.write_text(paths.result(node.run), "".join(json.dumps(record) + "\n" for record in records))
+        write_records(node.run, node.max_epochs, accuracy)
         files.write_text(paths.log(node.run), str(os.getpid()))
     return [Outcome(node.run) for node in nodes]

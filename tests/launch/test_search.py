@@ -70,6 +70,16 @@ def test_a_batch_that_is_interrupted_ends_the_workers(
     assert "makes a zoo" not in capsys.readouterr().err
 
 
+def test_a_sweep_that_cannot_be_packed_ends_the_workers(launcher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch(launcher, 0, [1])
+    nodes, workers = list(launcher.searched.values()), launcher.workers
+    paths.result(nodes[0].run).unlink()
+    monkeypatch.setattr("zoo.launch.launch.pack", lambda *_: sys.exit("no"))
+    with pytest.raises(SystemExit), NodeLauncher.starting_up(launcher, 1):
+        launcher.launch_sweep(nodes)
+    assert launcher.workers is None and not workers.idle
+
+
 def test_a_larger_batch_has_more_workers(launcher: Any) -> None:
     launcher.n_jobs = 2
     batch(launcher, 0, [1])

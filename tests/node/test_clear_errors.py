@@ -73,7 +73,7 @@ def test_an_empty_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_flags_that_exclude_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert str(typed(monkeypatch, tmp_path, "train", "-m", "--cfg", "job")).startswith("Only one of --run, --multirun")
+    assert str(typed(monkeypatch, tmp_path, "train", "-m", "--cfg=job")).startswith("Only one of --run, --multirun")
 
 
 def test_a_sweep_without_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

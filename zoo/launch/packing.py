@@ -56,9 +56,8 @@ def notice(nodes: Sequence[Node]) -> str | None:
         reason = unsupported(group[0])
         if reason and group[0].config["engine"] != "torch":
             reasons[reason] += len(group)
-    return "\n".join(
-        f"{count} of {len(nodes)} models through PyTorch, far slower: {reason}" for reason, count in reasons.items()
-    )
+    lines = [f"{count} of {len(nodes)} models through PyTorch, far slower: {why}" for why, count in reasons.items()]
+    return "\n".join(lines) or None
 
 
 def chunks(nodes: Sequence[Node], size: int) -> list[list[Node]]:

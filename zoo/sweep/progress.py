@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from zoo.disk import paths
+from zoo.errors import ZooError
 from zoo.run.record import is_complete, read_records
 
 LEAST_BAR = 10  # characters
@@ -41,8 +42,13 @@ class Tally:
                 continue
             if changed == self.seen.get(run):
                 continue
-            records = read_records(run)
             self.seen[run] = changed
+            try:
+                records = read_records(run)
+            except ZooError:
+                self.failed.add(run)
+                continue
+            self.failed.discard(run)
             self.epochs[run] = len(records) - 1
             if self.epochs[run]:  # an untrained model's accuracy says nothing about the sweep
                 self.measure(run, records[-1])
