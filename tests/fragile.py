@@ -28,6 +28,7 @@ def fail() -> None:
 FAULTS = {
     "raise": fail,
     "exit": lambda: sys.exit("giving up"),
+    "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "segfault": lambda: ctypes.string_at(0),
 }

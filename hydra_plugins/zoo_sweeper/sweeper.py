@@ -1,15 +1,19 @@
 """`hydra/sweeper=zoo`: the sweeper behind `python train.py -m`."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from zoo.node.grid import Grid
 
 
 @dataclass
@@ -41,25 +45,25 @@ class ZooSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
-        from zoo.node.clear_errors import clear_errors
-
-        with clear_errors():
-            return self.sweep_grid(arguments)
-
-    def sweep_grid(self, arguments: list[str]) -> Sequence[JobReturn]:
         # imported here: Hydra imports every plugin at every start
         from hydra_plugins.zoo_launcher.launcher import NodeLauncher
+        from zoo.launch.packing import notice
+        from zoo.launch.single import require_no_chdir
         from zoo.node.grid import Grid
         from zoo.sweep.progress import Progress, Tally
         from zoo.sweep.sweep import training
 
         overrides = [f"{key}={value}" for key, value in self.params.items()] + arguments
+        require_no_chdir(self.config.hydra)
         grid = Grid(self.hydra_context.config_loader, self.config.hydra.job.config_name, overrides)
+        require_some(grid)
         with self.launcher.starting_up(len(grid)) if isinstance(self.launcher, NodeLauncher) else nullcontext():
             with training(grid, arguments) as nodes:
                 if isinstance(self.launcher, NodeLauncher):
-                    self.launcher.launch_nodes(nodes)
+                    self.launcher.launch_sweep(nodes)
                     return []
+                if text := notice(nodes):
+                    print(text, file=sys.stderr)
                 runs = {node.run: node.max_epochs for node in nodes}
                 with Progress(Tally(runs)) as progress:
                     progress.running = set(runs)
@@ -67,3 +71,11 @@ class ZooSweeper(Sweeper):
         for job in returns:
             job.return_value  # noqa: B018  raises what the job raised
         return returns
+
+
+def require_some(grid: "Grid") -> None:
+    from zoo.errors import ZooError
+
+    for override in grid.overrides:
+        if override.is_sweep_override() and not grid.factors[override.get_key_element()]:
+            raise ZooError(f"{override.input_line} matches nothing, so there is nothing to train")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from zoo.engines import lanes
-from zoo.launch.packing import balanced, pack
+from zoo.launch.packing import balanced, notice, pack
 from zoo.node.grid import Grid
 from zoo.node.node import Node
 from zoo.run.engine import unsupported
@@ -64,6 +64,19 @@ def test_every_node_is_in_one_pack(grid: Callable[..., Grid]) -> None:
         assert sorted(p.run for nodes in packs for p in nodes) == sorted(p.run for p in nodes)
         assert all(len(members) == 1 for members in packs if members[0].config["engine"] == "torch")
         assert max(map(len, packs)) == (size or 16)
+
+
+@needs_engine
+def test_each_reason_for_the_slow_way_is_told_once(grid: Callable[..., Grid]) -> None:
+    nodes = [*grid("seed=range(0,5)"), *grid("seed=range(0,3)", "optim.lr=1e-3,1e-4", "schedule=one_cycle")]
+    nodes += [*grid("seed=1", "+optim.amsgrad=true"), *grid("engine=torch", "seed=range(0,4)")]
+    told = notice(nodes)
+    assert told is not None and told.splitlines() == [
+        "6 of 16 models through PyTorch, far slower: schedule=one_cycle",
+        "1 of 16 models through PyTorch, far slower: optim.amsgrad",
+    ]
+    assert notice(list(grid("seed=range(0,5)"))) is None
+    assert notice(list(grid("engine=torch"))) is None  # as the user wants it
 
 
 def numbered(*sizes: int) -> list[Sequence[Node]]:

@@ -93,6 +93,11 @@ def error(run: Path) -> Path:
     return run / "error.txt"
 
 
+def pack_error(run: Path) -> Path:
+    """Why training the run together with others failed, if it did: they were then trained one by one."""
+    return run / "pack_error.txt"
+
+
 def hydra(run: Path) -> Path:
     """Hydra's own record of a run, written before it begins."""
     return run / ".hydra"

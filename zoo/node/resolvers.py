@@ -1,10 +1,10 @@
-"""From Hydra's configs to plain ones, and what our configs may ask for: `${node_name:}`, `${random_seed:}`."""
+"""From Hydra's configs to plain ones, and what our configs may ask for: `${random_seed:}`."""
 
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.node.node import Node, canonical
+from zoo.node.node import canonical
 from zoo.random import distinct_seed
 
 # What random seeds follow from: the factors of the published zoos, and what they were trained on.
@@ -25,6 +25,5 @@ def random_seed(config: DictConfig) -> int:
     return distinct_seed(config["draw"], *(canonical(OmegaConf.select(config, key)) for key in SEED_FACTORS))
 
 
-# `${node_name:}` is the name of the config it stands in, `${random_seed:}` a seed of its own for each of its draws
-OmegaConf.register_new_resolver("node_name", lambda *, _root_: Node(plain(_root_)).name, replace=True)
+# a seed of its own for each of the draws of the config it stands in
 OmegaConf.register_new_resolver("random_seed", lambda *, _root_: random_seed(_root_), replace=True)

@@ -1,7 +1,5 @@
 """Which engine can train a node: the CPU engine, or else PyTorch, and why."""
 
-from collections.abc import Sequence
-
 import torch
 
 from zoo.engines import lanes
@@ -46,10 +44,3 @@ def unsupported(node: Node) -> str | None:
         return lanes.supported(lanes.chain(model), shape)
     except lanes.Unsupported as error:
         return str(error)
-
-
-def notice(nodes: Sequence[Node]) -> str | None:
-    """What to tell a user whose models could train much faster; None if there is nothing to tell."""
-    if lanes.available() or all(node.config["engine"] == "torch" for node in nodes):
-        return None
-    return f"Without the CPU engine ({lanes.reason()}) models are trained one by one through PyTorch, far slower."

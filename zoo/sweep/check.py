@@ -1,7 +1,6 @@
 """Every value of a grid, before anything trains."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from zoo.errors import ZooError
 from zoo.models.initialise import initialise
 from zoo.node.build import build
 from zoo.node.node import Node
-from zoo.run.engine import ENGINES
+from zoo.sweep.values import check_choice, check_config
 
 
 def check(nodes: Sequence[Node]) -> dict[Path, dict[str, Node]]:
@@ -40,18 +39,11 @@ def check_values(configs: Sequence[Mapping[str, Any]]) -> None:
         return not known
 
     for config in configs:
-        if config["engine"] not in ENGINES:
-            raise ZooError(f"unknown engine={config['engine']}: choose from {', '.join(ENGINES)}")
-        if not re.fullmatch(r"[\w.+-]*\w[\w.+-]*", str(config["zoo"]["name"])):
-            raise ZooError(f"zoo.name={config['zoo']['name']}: must be a folder's name, of letters, digits and _.+-")
-        for key, value, least in (
-            ("seed", config["seed"], 0),
-            ("batch_size", config["batch_size"], 1),
-            ("trainer.max_epochs", config["trainer"]["max_epochs"], 1),
-        ):
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ZooError(f"{key}={value}: must be a whole number, {least} or more")
+        check_config(config)
         data, model, init, optim = (config[group] for group in ("data", "model", "init", "optim"))
+        for group in ("model", "init", "optim", "schedule", "augmentation"):
+            if is_new(group, config[group]):
+                check_choice(group, config[group])
         with torch.device("meta"):
             if is_new(data["channels"], data["size"], model, init):
                 check_model(config)

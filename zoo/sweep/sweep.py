@@ -18,13 +18,13 @@ from zoo.sweep.manifest import Manifest
 
 
 @contextmanager
-def training(nodes: Iterable[Node], command: Sequence[str]) -> Iterator[list[Node]]:
+def training(nodes: Iterable[Node], command: Sequence[str], wait: bool = False) -> Iterator[list[Node]]:
     """While entered, this process alone trains in the nodes' sweeps, which are ready for it. Yields the nodes.
 
     Every node is checked before anything is written; then what their sweeps share is: config.json, nodes.csv,
     dataset.pt and the code that the user gave. `command`: the overrides as typed. Raises ZooError for a value that
     can't be trained, two nodes that are the same, a sweep directory that holds models of another protocol or in which
-    another process trains, and storage that can't be written.
+    another process trains (or, with `wait`, waits until it has ended), and storage that can't be written.
     """
     nodes = list(nodes)
     sweeps = check(nodes)
@@ -35,7 +35,7 @@ def training(nodes: Iterable[Node], command: Sequence[str]) -> Iterator[list[Nod
         Manifest.read(folder).including(named, command, agreed_images(folder, images[folder]))
     with files.storage_errors(), ExitStack() as held:
         for folder in sweeps:
-            held.enter_context(alone_in(folder))
+            held.enter_context(alone_in(folder, wait))
         for folder, named in sweeps.items():
             # read anew: another process may have written it before the lock was ours
             Manifest.read(folder).including(named, command, agreed_images(folder, images[folder])).write()
@@ -83,12 +83,17 @@ def keep_sources(sweep: Path, node: Node) -> None:
 
 
 @contextmanager
-def alone_in(sweep: Path) -> Iterator[None]:
-    try:
-        with locks.locked(paths.lock(sweep)):
-            yield
-    except locks.Held:
-        raise ZooError(
-            f"{sweep} is being trained by another process: wait for it (python -m zoo status {sweep} tells how far "
-            "it is), or choose another zoo.name"
-        ) from None
+def alone_in(sweep: Path, wait: bool = False) -> Iterator[None]:
+    with ExitStack() as held:
+        try:
+            held.enter_context(locks.locked(paths.lock(sweep), locks.PATIENCE if wait else locks.MOMENT))
+        except locks.Held as error:
+            raise ZooError(
+                f"{sweep} is being trained by another process: wait for it (python -m zoo status {sweep} tells how far "
+                f"it is), or choose another zoo.name ({error})"
+            ) from None
+        except OSError as error:
+            if files.is_storage(error):
+                raise
+            raise ZooError(f"{sweep} can't be made ({error.strerror}): choose another folder") from error
+        yield
