@@ -31,6 +31,9 @@ MODEL_TYPES: dict[str, type] = {
     **dict.fromkeys([*METRICS, "best_epoch"], float),
 }
 
+# Columns of either table, which no hyperparameter can be called.
+RESERVED = {*STATE_TYPES, *MODEL_TYPES}
+
 FINISHED, UNFINISHED, DIVERGED = "finished", "unfinished", "diverged"
 UNTRAINED = "not trained yet"  # why a node has no row
 

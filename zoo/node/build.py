@@ -6,10 +6,8 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 
+from zoo.format.model_source import DESCRIPTION
 from zoo.models.initialise import initialise
-
-# Keys that describe a choice in conf/ and are no arguments of its class.
-DESCRIPTION = ("name", "image_size")
 
 
 def build(choice: Mapping[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from zoo.errors import ZooError
 from zoo.node.node import Node
 from zoo.node.user_code import user_code
 from zoo.sweep.check import check
+from zoo.sweep.description import Description
 from zoo.sweep.log import logged
 from zoo.sweep.manifest import Manifest
 
@@ -22,23 +23,28 @@ def training(nodes: Iterable[Node], command: Sequence[str], wait: bool = False) 
     """While entered, this process alone trains in the nodes' sweeps, which are ready for it. Yields the nodes.
 
     Every node is checked before anything is written; then what their sweeps share is: config.json, nodes.csv,
-    dataset.pt and the code that the user gave. `command`: the overrides as typed. Raises ZooError for a value that
-    can't be trained, two nodes that are the same, a sweep directory that holds models of another protocol or in which
-    another process trains (or, with `wait`, waits until it has ended), and storage that can't be written.
+    architecture.json, model.py, dataset.pt and the code that the user gave. `command`: the overrides as typed. Raises
+    ZooError for a value that can't be trained, two nodes that are the same, models that can't be in one zoo, a sweep
+    directory that holds models of another protocol or in which another process trains (or, with `wait`, waits until it
+    has ended), and storage that can't be written.
     """
     nodes = list(nodes)
     sweeps = check(nodes)
-    images = {}
+    descriptions, images = {}, {}
     for folder, named in sweeps.items():
-        Manifest.read(folder).including(named, command)  # an error before the images are prepared
+        Manifest.read(folder).including(named, command)  # errors before the images are prepared
+        descriptions[folder] = Description.of(named.values())
+        descriptions[folder].joined(folder)
         images[folder] = prepare(next(iter(named.values())).config["data"])
         Manifest.read(folder).including(named, command, agreed_images(folder, images[folder]))
     with files.storage_errors(), ExitStack() as held:
         for folder in sweeps:
             held.enter_context(alone_in(folder, wait))
         for folder, named in sweeps.items():
+            remove_leftovers(folder)
             # read anew: another process may have written it before the lock was ours
             Manifest.read(folder).including(named, command, agreed_images(folder, images[folder])).write()
+            descriptions[folder].joined(folder).write(folder)
             keep_sources(folder, next(iter(named.values())))
             keep_images(folder, images[folder])
             held.enter_context(logged(folder, command, len(named)))
@@ -72,6 +78,12 @@ def keep_images(sweep: Path, prepared: Path) -> None:
             print(f"{path} is damaged, and is made anew", file=sys.stderr)
             path.unlink()
         files.link_or_copy(prepared, path)
+
+
+def remove_leftovers(sweep: Path) -> None:
+    """Remove the temporary files that a killed process left beside the runs."""
+    for path in sweep.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def keep_sources(sweep: Path, node: Node) -> None:
