@@ -131,3 +131,9 @@ def test_reading_is_lossless(sweep: Path, grid: Callable[..., object]) -> None:
     for name, row in Manifest.read(sweep).rows.items():
         params = json.loads(paths.params(sweep / name).read_text())
         assert row == {key: params[key] for key in row} and "trainer.max_epochs" in row
+
+
+def test_a_schedule_over_the_whole_training_is_not_continued(tmp_path: Path) -> None:
+    train_sweep(tmp_path, "schedule=one_cycle", "trainer.max_epochs=1", "engine=torch")
+    with pytest.raises(ZooError, match="trains to 1 epochs by a schedule that spans them all.*can't go on to 2"):
+        train_sweep(tmp_path, "schedule=one_cycle", "trainer.max_epochs=2", "engine=torch")
