@@ -1,10 +1,11 @@
-"""From Hydra's configs to plain ones, and what our configs may ask for: `${random_seed:}`."""
+"""From Hydra's configs to plain ones, and what our configs may ask for: `${random_seed:}`, `${total_steps:}`."""
 
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.node.node import canonical
+from zoo.node.steps import total_steps
 from zoo.random import distinct_seed
 
 # What random seeds follow from: the factors of the published zoos, and what they were trained on.
@@ -27,3 +28,5 @@ def random_seed(config: DictConfig) -> int:
 
 # a seed of its own for each of the draws of the config it stands in
 OmegaConf.register_new_resolver("random_seed", lambda *, _root_: random_seed(_root_), replace=True)
+# how many optimizer steps the whole training of the config it stands in has
+OmegaConf.register_new_resolver("total_steps", lambda *, _root_: total_steps(_root_), replace=True)

@@ -26,8 +26,12 @@ def unsupported(node: Node) -> str | None:
         return "engine=torch"
     if not lanes.available():
         return lanes.reason()
-    if config["trainer"]["accelerator"] != "cpu":
-        return f"trainer.accelerator={config['trainer']['accelerator']}"
+    trainer = config["trainer"]
+    if trainer["accelerator"] != "cpu":
+        return f"trainer.accelerator={trainer['accelerator']}"
+    for key in ("precision", "gradient_clip_val", "detect_anomaly"):
+        if trainer.get(key):
+            return f"trainer.{key}={trainer[key]}"
     for group in ("schedule", "augmentation"):
         if set(config[group]) - {"name"}:
             return f"{group}={config[group]['name']}"
