@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
+from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.run.trainer_options import EPOCHS, KEPT, MATERIAL
 
@@ -32,6 +33,9 @@ def make_trainer(options: Mapping[str, Any], recorder: pl.Callback, folder: Path
         },
         _convert_="all",
     )
+    profiler = trainer.profiler
+    if options.get("profiler") and profiler.dirpath is None:
+        profiler.dirpath, profiler.filename = paths.profile(folder).parent, paths.profile(folder).name
     progress = trainer.fit_loop.epoch_progress.current
     progress.ready = progress.started = progress.processed = progress.completed = epoch
     return trainer
