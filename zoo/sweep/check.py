@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from zoo.data.augment import augment
-from zoo.errors import ZooError
+from zoo.errors import ZooError, one_line
 from zoo.models.initialise import initialise
 from zoo.node.build import build, build_schedule
 from zoo.node.node import Node
@@ -92,19 +92,25 @@ def check_training(optim: Mapping[str, Any], schedule: Mapping[str, Any]) -> Non
     optimizer = attempt("optim", optim, lambda: build(optim)([parameter]))
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ZooError(f"optim={optim['name']}: {optim['_target_']} makes no torch.optim.Optimizer")
-    attempt("optim", optim, optimizer.step)
-    attempt("optim", optim, lambda: require_resumable(optimizer.state_dict()))
     if schedule.get("interval", "step") not in ("step", "epoch"):
         raise ZooError(f"schedule.interval={schedule['interval']}: must be step (after every batch) or epoch")
     made = attempt("schedule", schedule, lambda: build_schedule(schedule, optimizer))
+    attempt("optim", optim, optimizer.step)
+    attempt("optim", optim, lambda: require_resumable(optimizer.state_dict()))
+    if made:
+        check_schedule(schedule, made)
+
+
+def check_schedule(schedule: Mapping[str, Any], made: Any) -> None:
     if isinstance(made, ReduceLROnPlateau):
         raise ZooError(
-            "schedule: ReduceLROnPlateau waits for a metric, and schedules here go by steps or epochs alone. "
-            "Choose one of those, as in conf/schedule"
+            f"schedule={schedule['name']}: ReduceLROnPlateau waits for a metric, and schedules here go by steps or "
+            "epochs alone. Choose one of those, as in conf/schedule"
         )
-    if made:
-        attempt("schedule", schedule, made.step)
-        attempt("schedule", schedule, lambda: require_resumable(made.state_dict()))
+    if not isinstance(made, LRScheduler):
+        raise ZooError(f"schedule={schedule['name']}: {schedule['_target_']} makes no schedule of PyTorch's")
+    attempt("schedule", schedule, made.step)
+    attempt("schedule", schedule, lambda: require_resumable(made.state_dict()))
 
 
 def require_resumable(state: Mapping[str, Any]) -> None:
@@ -141,4 +147,4 @@ def attempt(group: str, choice: Mapping[str, Any], construct: Any) -> Any:
     except Exception as error:
         cause = error.__cause__ or error  # Hydra wraps what the class itself raised
         given = ", ".join(f"{group}.{key}={value}" for key, value in choice.items() if not key.startswith("_"))
-        raise ZooError(f"{given}: {cause}") from error
+        raise ZooError(f"{given}: {one_line(cause)}") from error
