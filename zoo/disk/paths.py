@@ -98,6 +98,11 @@ def pack_error(run: Path) -> Path:
     return run / "pack_error.txt"
 
 
+def profile(run: Path) -> Path:
+    """What trainer.profiler measured; Lightning puts `fit-` before the name, and `.txt` after it."""
+    return run / "profile"
+
+
 def hydra(run: Path) -> Path:
     """Hydra's own record of a run, written before it begins."""
     return run / ".hydra"

@@ -83,6 +83,7 @@ class Recorder(pl.Callback):
         pack.report({index: metrics[index] for index in active})
         for index in active:
             self.remove_older_optimizer(index, epoch)
+        pack.report({index: metrics[index] for index in active})
         self.started = time.perf_counter()
 
     def write_states(self, index: int, epoch: int, state: State, training_state: Mapping[str, Any]) -> dict[str, str]:

@@ -37,8 +37,9 @@ def train(nodes: Sequence[Node], images: Path) -> None:
     prepared = Images.load(images)
     for epoch, members in from_common_epochs(unfinished):
         packs = [members] if unsupported(members[0]) is None else [[node] for node in members]
-        for nodes in packs:
-            fit(make_pack(nodes, [build_model(node.config) for node in nodes], prepared, epoch), nodes)
+        for together in packs:
+            models = [build_model(node.config) for node in together]
+            fit(make_pack(together, models, prepared, epoch), together)
 
 
 def make_pack(nodes: Sequence[Node], models: Sequence[nn.Module], images: Images, epoch: int) -> Pack:

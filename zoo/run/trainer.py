@@ -11,7 +11,8 @@ from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
-from zoo.errors import ZooError
+from zoo.disk import paths
+from zoo.errors import ZooError, one_line
 from zoo.run.trainer_options import EPOCHS, KEPT, MATERIAL
 
 
@@ -32,6 +33,9 @@ def make_trainer(options: Mapping[str, Any], recorder: pl.Callback, folder: Path
         },
         _convert_="all",
     )
+    profiler = trainer.profiler
+    if options.get("profiler") and profiler.dirpath is None:
+        profiler.dirpath, profiler.filename = paths.profile(folder).parent, paths.profile(folder).name
     progress = trainer.fit_loop.epoch_progress.current
     progress.ready = progress.started = progress.processed = progress.completed = epoch
     return trainer
@@ -42,13 +46,7 @@ def loggers(options: Mapping[str, Any], folder: Path) -> bool | list[Logger]:
     given = options.get("logger") or False
     if given is True:
         return True
-    return [made(writing_to(folder, one), "logger", Logger) for one in as_list(given)] or False
-
-
-def writing_to(folder: Path, logger: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A logger's config with the folder that it writes to, if it takes one and has none."""
-    takes = inspect.signature(get_object(logger["_target_"])).parameters if "_target_" in logger else {}
-    return {"save_dir": str(folder), **logger} if "save_dir" in takes else logger
+    return [made(one, "logger", Logger, folder) for one in as_list(given)] or False
 
 
 def callbacks(options: Mapping[str, Any]) -> list[pl.Callback]:
@@ -66,12 +64,20 @@ def as_list(given: Any) -> list[Any]:
     return given if isinstance(given, list) else [given] if given else []
 
 
-def made(config: Any, key: str, kind: type) -> Any:
-    """The object of a config. Raises ZooError if it isn't one of that kind."""
-    try:
-        found = instantiate(config, _convert_="all")
-    except Exception as error:  # whatever the class raises
-        raise ZooError(f"trainer.{key}: {config}: {error.__cause__ or error}") from error
+def made(config: Any, key: str, kind: type, folder: Path | None = None) -> Any:
+    """The object of a config, writing to `folder` if it writes. Raises ZooError if it isn't one of that kind."""
+    found = None
+    if isinstance(config, Mapping) and "_target_" in config:
+        try:
+            found = instantiate(writing_to(folder, config) if folder else config, _convert_="all")
+        except Exception as error:  # whatever the class raises
+            raise ZooError(f"trainer.{key}: {config}: {one_line(error.__cause__ or error)}") from error
     if not isinstance(found, kind):
         raise ZooError(f"trainer.{key}: {config}: must be the _target_ of a {kind.__name__} of PyTorch Lightning's")
     return found
+
+
+def writing_to(folder: Path, logger: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A logger's config with the folder that it writes to, if it takes one and has none."""
+    takes = inspect.signature(get_object(logger["_target_"])).parameters
+    return {"save_dir": str(folder), **logger} if "save_dir" in takes else logger
