@@ -11,7 +11,6 @@ from zoo.node.grid import Grid, leaves
 from zoo.node.node import Node, canonical
 from zoo.node.presets import CONF
 from zoo.node.user_code import code_of, user_code
-from zoo.run.trainer_options import IMMATERIAL
 
 
 def name(node: Node) -> str:
@@ -80,12 +79,6 @@ def test_every_key_is_in_the_identity_or_in_the_list_of_what_is_not(grid: Callab
         changed = Node(replaced(node.config, key.split("."), "other"))
         is_in = not listed and key != "trainer.max_epochs"
         assert (canonical(changed.identity) != canonical(node.identity)) == is_in, key
-
-
-def test_the_config_and_the_table_of_trainer_options_agree(grid: Callable[..., Grid]) -> None:
-    [node] = grid()
-    listed = {key.removeprefix("trainer.") for key in node.config["immaterial"] if key.startswith("trainer.")}
-    assert listed == {"_target_", *IMMATERIAL}
 
 
 def replaced(config: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

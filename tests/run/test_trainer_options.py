@@ -42,7 +42,6 @@ def test_what_changes_the_models_is_in_their_names(grid: Callable[..., Grid], ke
     assert plain.name != other.name
 
 
-@pytest.mark.xfail(strict=True, reason="conf/train.yaml doesn't list them all yet: remove this mark when it does")
 def test_what_changes_nothing_is_listed_as_immaterial(grid: Callable[..., Grid]) -> None:
     [node] = grid()
     listed = [key for key in node.config["immaterial"] if key.startswith("trainer.")]

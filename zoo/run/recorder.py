@@ -80,7 +80,6 @@ class Recorder(pl.Callback):
             )
             lines = "".join(json.dumps(record) + "\n" for record in records)
             files.write_text(paths.result(self.runs[index]), lines)
-        pack.report({index: metrics[index] for index in active})
         for index in active:
             self.remove_older_optimizer(index, epoch)
         pack.report({index: metrics[index] for index in active})
