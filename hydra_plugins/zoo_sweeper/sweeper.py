@@ -1,7 +1,7 @@
 """`hydra/sweeper=zoo`: the sweeper behind `python train.py -m`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,9 @@ from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from zoo.node.grid import Grid
+    from zoo.node.node import Node
+
+MANY = 10_000  # models, of which it is said beforehand how long they will take, and how much room
 
 
 @dataclass
@@ -48,6 +51,7 @@ class ZooSweeper(Sweeper):
         # imported here: Hydra imports every plugin at every start
         from hydra_plugins.zoo_launcher.launcher import NodeLauncher
         from zoo.launch.packing import notice
+        from zoo.launch.plan import dry_run, plan
         from zoo.launch.single import require_no_chdir
         from zoo.node.grid import Grid
         from zoo.sweep.progress import Progress, Tally
@@ -57,8 +61,13 @@ class ZooSweeper(Sweeper):
         require_no_chdir(self.config.hydra)
         grid = Grid(self.hydra_context.config_loader, self.config.hydra.job.config_name, overrides)
         require_some(grid)
+        if self.is_dry_run(grid):
+            print(dry_run(list(composing(grid)), arguments, *self.resources()))
+            return []
         with self.launcher.starting_up(len(grid)) if isinstance(self.launcher, NodeLauncher) else nullcontext():
-            with training(grid, arguments) as nodes:
+            with training(composing(grid), arguments) as nodes:
+                if len(nodes) >= MANY:
+                    print(plan(nodes, *self.resources()), file=sys.stderr)
                 if isinstance(self.launcher, NodeLauncher):
                     self.launcher.launch_sweep(nodes)
                     return []
@@ -71,6 +80,26 @@ class ZooSweeper(Sweeper):
         for job in returns:
             job.return_value  # noqa: B018  raises what the job raised
         return returns
+
+    def is_dry_run(self, grid: "Grid") -> bool:
+        typed = [override.value() for override in grid.overrides if override.key_or_group == "dry_run"]
+        return bool(typed[-1] if typed else self.config.dry_run)
+
+    def resources(self) -> tuple[int, int | None]:
+        """How many processes will train, and how many models each at once, if that was given."""
+        from joblib import cpu_count
+
+        return getattr(self.launcher, "n_jobs", None) or cpu_count(), getattr(self.launcher, "pack_size", None)
+
+
+def composing(grid: "Grid") -> "Iterable[Node]":
+    """The grid's nodes. Of many, the number is told at once, and a bar shows how many are composed."""
+    from tqdm import tqdm
+
+    if len(grid) < MANY:
+        return grid
+    print(f"{len(grid):,} models: composing their configs", file=sys.stderr)
+    return tqdm(grid, "composing", total=len(grid), unit="model", leave=False)
 
 
 def require_some(grid: "Grid") -> None:

@@ -28,6 +28,11 @@ def train_single(config: dict[str, Any]) -> float | None:
     hydra = HydraConfig.get()
     require_no_chdir(hydra)
     node = Node(config, list(hydra.overrides.task))
+    if config["dry_run"]:
+        from zoo.launch.plan import dry_run
+
+        print(dry_run([node], node.overrides, workers=1))
+        return None
     if hydra.mode == RunMode.RUN:
         train_alone(node)
     else:
