@@ -57,9 +57,10 @@ class ZooSweeper(Sweeper):
         require_no_chdir(self.config.hydra)
         grid = Grid(self.hydra_context.config_loader, self.config.hydra.job.config_name, overrides)
         require_some(grid)
-        with self.launcher.starting_up(len(grid)) if isinstance(self.launcher, NodeLauncher) else nullcontext():
-            with training(grid, arguments) as nodes:
-                if isinstance(self.launcher, NodeLauncher):
+        is_ours = isinstance(self.launcher, NodeLauncher)
+        with self.launcher.starting_up(len(grid)) if is_ours else nullcontext():
+            with training(self.launcher.on_devices(grid) if is_ours else grid, arguments) as nodes:
+                if is_ours:
                     self.launcher.launch_sweep(nodes)
                     return []
                 if text := notice(nodes):
