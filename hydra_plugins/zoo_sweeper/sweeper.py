@@ -64,11 +64,13 @@ class ZooSweeper(Sweeper):
         if self.is_dry_run(grid):
             print(dry_run(list(composing(grid)), arguments, *self.resources()))
             return []
-        with self.launcher.starting_up(len(grid)) if isinstance(self.launcher, NodeLauncher) else nullcontext():
-            with training(composing(grid), arguments) as nodes:
+        is_ours = isinstance(self.launcher, NodeLauncher)
+        with self.launcher.starting_up(len(grid)) if is_ours else nullcontext():
+            composed = composing(grid)
+            with training(self.launcher.on_devices(composed) if is_ours else composed, arguments) as nodes:
                 if len(nodes) >= MANY:
                     print(plan(nodes, *self.resources()), file=sys.stderr)
-                if isinstance(self.launcher, NodeLauncher):
+                if is_ours:
                     self.launcher.launch_sweep(nodes)
                     return []
                 if text := notice(nodes):
