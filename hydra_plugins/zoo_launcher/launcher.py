@@ -2,7 +2,7 @@
 
 import atexit
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,10 @@ class NodeLauncher(Launcher):
         finally:
             self.stop()
 
+    def on_devices(self, nodes: Iterable["Node"]) -> Iterable["Node"]:
+        """The nodes. Raises ZooError for one that its workers have no device for, as far as that is known here."""
+        return nodes
+
     def stop(self) -> None:
         if self.workers:
             self.workers.stop()
@@ -113,7 +117,7 @@ class NodeLauncher(Launcher):
         for overrides in job_overrides:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             nodes.append(Node(plain(config), list(overrides)))
-        with training(nodes, OmegaConf.to_container(self.config.hydra.overrides.task)):
+        with training(self.on_devices(nodes), OmegaConf.to_container(self.config.hydra.overrides.task)):
             launch(nodes, self.workers_for, self.pack_size)
         for node in nodes:
             done = JobReturn(overrides=node.overrides, cfg=OmegaConf.create(node.config), status=JobStatus.COMPLETED)
@@ -141,6 +145,13 @@ class ZooLauncher(NodeLauncher):
                 raise ValueError(f"hydra.launcher.{name}={value}: must be 1 or more, or null")
         self.n_jobs = n_jobs
         self.pack_size = pack_size
+
+    def on_devices(self, nodes: Iterable["Node"]) -> Iterable["Node"]:
+        from zoo.run.trainer_options import require_accelerator
+
+        for node in nodes:
+            require_accelerator(node.config)
+            yield node
 
     def workers_for(self, runs: int) -> "LocalWorkers":
         from joblib import cpu_count

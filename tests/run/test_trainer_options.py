@@ -13,7 +13,7 @@ import torch
 from zoo.errors import ZooError
 from zoo.node.grid import Grid
 from zoo.run.engine import unsupported
-from zoo.run.trainer_options import IMMATERIAL, MATERIAL, REFUSED, check_options, require_accelerator
+from zoo.run.trainer_options import IMMATERIAL, MATERIAL, REFUSED, check_options, is_there, require_accelerator
 
 DOCS = Path(__file__).parents[2] / "docs" / "trainer_options.md"
 VALUES = {
@@ -97,12 +97,15 @@ def test_accepted(options: dict[str, Any]) -> None:
 
 
 def test_a_missing_device_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_there.cache_clear()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     for name in ("gpu", "cuda", "mps"):
         with pytest.raises(ZooError, match=f"trainer.accelerator={name}: PyTorch finds none on this machine"):
-            require_accelerator({"accelerator": name})
-    for name in ("cpu", "auto"):
-        require_accelerator({"accelerator": name})
+            require_accelerator({"trainer": {"accelerator": name}})
+    for config in ({"trainer": {"accelerator": "cpu"}}, {"trainer": {"accelerator": "auto"}}, {"trainer": {}}, {}):
+        require_accelerator(config)
+    is_there.cache_clear()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    require_accelerator({"accelerator": "gpu"})
+    require_accelerator({"trainer": {"accelerator": "gpu"}})
+    is_there.cache_clear()

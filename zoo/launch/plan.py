@@ -15,6 +15,7 @@ from zoo.disk import paths
 from zoo.launch.packing import pack
 from zoo.node.build import build_model
 from zoo.node.node import Node
+from zoo.node.steps import batches_per_epoch
 from zoo.run.engine import PER_MODEL, unsupported
 from zoo.run.record import is_complete, read_whole_records
 from zoo.sweep.check import check
@@ -114,7 +115,8 @@ def seconds_per_epoch(members: Sequence[Node]) -> float:
     made = make_pack(members, [build_model(node.config) for node in members], few, epoch=0)
     [orders] = made.train_dataloader()
     made.train_epoch(orders)  # the first time costs more
-    training = timed(lambda: made.train_epoch(orders)) / STEPS * -(-data["train"] // batch)
+    limit = members[0].config["trainer"].get("limit_train_batches")
+    training = timed(lambda: made.train_epoch(orders)) / made.batches * batches_per_epoch(data["train"], batch, limit)
     evaluation = timed(made.evaluate) / (3 * len(few.trainset)) * (data["train"] + data["val"] + data["test"])
     return training + evaluation
 

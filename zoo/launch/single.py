@@ -14,6 +14,7 @@ from zoo.launch.packing import notice
 from zoo.launch.worker import write_hydra_record
 from zoo.node.node import Node
 from zoo.run.record import read_records
+from zoo.run.trainer_options import require_accelerator
 from zoo.sweep.progress import Progress, Tally
 from zoo.sweep.sweep import training
 
@@ -27,6 +28,7 @@ def train_single(config: dict[str, Any]) -> float | None:
     """
     hydra = HydraConfig.get()
     require_no_chdir(hydra)
+    require_accelerator(config)
     node = Node(config, list(hydra.overrides.task))
     if config["dry_run"]:
         from zoo.launch.plan import dry_run

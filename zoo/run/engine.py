@@ -27,8 +27,8 @@ def unsupported(node: Node) -> str | None:
     if not lanes.available():
         return lanes.reason()
     trainer = config["trainer"]
-    if trainer["accelerator"] != "cpu":
-        return f"trainer.accelerator={trainer['accelerator']}"
+    if (accelerator := trainer.get("accelerator")) != "cpu":
+        return f"trainer.accelerator={accelerator}"
     for key in ("precision", "gradient_clip_val", "detect_anomaly"):
         if trainer.get(key):
             return f"trainer.{key}={trainer[key]}"

@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -107,12 +108,18 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def require_accelerator(trainer: Mapping[str, Any]) -> None:
-    """Raise ZooError if this machine lacks the device to train on."""
-    there = {"gpu": torch.cuda.is_available() or torch.backends.mps.is_available()}
-    there |= {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(trainer["accelerator"], True):
+def require_accelerator(config: Mapping[str, Any]) -> None:
+    """Raise ZooError if this machine lacks the device that a node's config wants to be trained on."""
+    trainer = config.get("trainer")
+    wanted = trainer.get("accelerator") if isinstance(trainer, Mapping) else None
+    if wanted in ("gpu", "cuda", "mps") and not is_there(wanted):
         raise ZooError(
-            f"trainer.accelerator={trainer['accelerator']}: PyTorch finds none on this machine. Give "
-            "trainer.accelerator=cpu, or install a PyTorch for this machine's device"
+            f"trainer.accelerator={wanted}: PyTorch finds none on this machine. Give trainer.accelerator=cpu, or "
+            "install a PyTorch that knows this machine's"
         )
+
+
+@cache
+def is_there(accelerator: str) -> bool:
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    return {"gpu": cuda or mps, "cuda": cuda, "mps": mps}[accelerator]
