@@ -14,6 +14,7 @@ from zoo.errors import ZooError, one_line
 from zoo.models.initialise import initialise
 from zoo.node.build import build, build_schedule
 from zoo.node.node import Node
+from zoo.node.steps import batches_per_epoch, total_steps
 from zoo.run.trainer_options import check_options
 from zoo.sweep.values import check_choice, check_config
 
@@ -57,8 +58,8 @@ def check_values(configs: Sequence[Mapping[str, Any]]) -> None:
             check_training(optim, config["schedule"])
         if is_new("augmentation", data["channels"], data["size"], config["augmentation"]):
             check_augmentation(config)
-        if is_new("trainer", config["trainer"]):
-            check_trainer(config["trainer"])
+        if is_new("trainer", config["trainer"], data["train"], config["batch_size"]):
+            check_trainer(config)
 
 
 def check_model(config: Mapping[str, Any]) -> None:
@@ -131,8 +132,13 @@ def check_augmentation(config: Mapping[str, Any]) -> None:
     attempt("augmentation", augmentation, lambda: augment(images, black, **build(augmentation)))
 
 
-def check_trainer(trainer: Mapping[str, Any]) -> None:
+def check_trainer(config: Mapping[str, Any]) -> None:
+    trainer = config["trainer"]
     check_options(trainer)
+    limit = trainer.get("limit_train_batches")
+    if limit is not None and total_steps(config) == 0:
+        batches = batches_per_epoch(config["data"]["train"], config["batch_size"])
+        raise ZooError(f"trainer.limit_train_batches={limit}: leaves none of the {batches} batches")
     if trainer.get("callbacks") or trainer.get("logger"):
         from zoo.run.trainer import callbacks, loggers  # PyTorch Lightning takes seconds to import
 
