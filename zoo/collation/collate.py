@@ -89,9 +89,13 @@ def require_replaceable(zoo: Path, sweep: Path) -> None:
 def require_name(zoo: Path) -> None:
     """Raise ZooError if there can be no folder `zoo`, or if it has no name of its own."""
     try:
-        zoo.exists()
+        zoo.resolve().exists()
         named = zoo.name not in ("", "..")
-    except (OSError, ValueError) as error:  # too long, or with characters that no name has
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # too long, with characters that no name has, links in a circle
         raise ZooError(f"zoo_dir={one_line(zoo)} can't be a folder ({error}): choose another") from error
     if not named:
         raise ZooError(f"zoo_dir={zoo} has no name of its own: give the folder by its name")
@@ -116,12 +120,14 @@ def describe(sweep: Path, nodes: Sequence[Params]) -> tuple[Architecture, str]:
     saved, source = paths.architecture(sweep), paths.model_source(sweep)
     if not (saved.exists() and source.exists()):
         return old_sweeps.describe(sweep, nodes)
+    again = f"the command that trained {sweep} makes it anew"
     try:
-        architecture, text = Architecture.load(saved), source.read_text(encoding="utf-8")
-    except ValueError as error:  # ZooError, too
-        raise ZooError(f"{error}. The command that trained {sweep} makes it anew") from error
+        architecture = Architecture.load(saved)
+    except ZooError as error:
+        raise ZooError(f"{saved} is damaged: {again}") from error
+    text = source.read_text(encoding="utf-8", errors="replace")
     if not is_model_source(text):
-        raise ZooError(f"{source} is damaged: the command that trained {sweep} makes it anew")
+        raise ZooError(f"{source} is damaged: {again}")
     return architecture, text
 
 

@@ -7,7 +7,6 @@ outside the sweep, and then a torch.nn.Module. Nothing else is imported, and not
 import ast
 import json
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ def find_class(target: str, sweep: Path) -> tuple[type[nn.Module], str]:
     """The class `target`, and the source of its file, made to stand alone."""
     module, _, name = target.rpartition(".")
     file = file_of(module)
-    text = "" if file is None or lies_beside(file, sweep) else file.read_text(encoding="utf-8", errors="replace")
+    text = "" if file is None or came_with(sweep, file, module) else file.read_text(encoding="utf-8", errors="replace")
     if file is None or not defines_class(text, name):
         raise ZooError(
             f"the runs of {sweep} name {target} as their model, which is no nn.Module class in a file on PYTHONPATH. "
@@ -53,11 +52,15 @@ def find_class(target: str, sweep: Path) -> tuple[type[nn.Module], str]:
     return model, source
 
 
-def lies_beside(file: Path, sweep: Path) -> bool:
-    """Whether a file came with the sweep: lies in it, or in the folder of sweeps, if that is none of code itself."""
-    sweeps = sweep.resolve().parent
-    place = sweep.resolve() if str(sweeps) in {str(Path(folder).resolve()) for folder in sys.path} else sweeps
-    return any(path.is_relative_to(place) for path in (file.absolute(), file.resolve()))
+def came_with(sweep: Path, file: Path, module: str) -> bool:
+    """Whether a module's file may be as little trusted as the sweep: lies in it, or in the folder that it lies in.
+
+    Other than in a sweep itself, a folder that is on PYTHONPATH is the user's own.
+    """
+    inside, sweeps = sweep.resolve(), sweep.resolve().parent
+    root = file.parents[module.count(".") + (file.name == "__init__.py")]
+    beside = sweeps if not root.resolve().is_relative_to(sweeps) else inside
+    return any(path.is_relative_to(folder) for path in (file.absolute(), file.resolve()) for folder in (inside, beside))
 
 
 def defines_class(text: str, name: str) -> bool:

@@ -139,7 +139,7 @@ def file_of(module: str) -> Path | None:
         for name in rest:
             if spec is None or spec.submodule_search_locations is None:
                 return None
-            spec = PathFinder.find_spec(f"{spec.name}.{name}", spec.submodule_search_locations)
+            spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))  # looks at the last name alone
     except (ImportError, ValueError):
         return None
     return Path(spec.origin) if spec and spec.has_location and (spec.origin or "").endswith(".py") else None
