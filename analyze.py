@@ -6,7 +6,7 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from zoo.node.clear_errors import clear_errors
+from zoo.node.clear_errors import clear_errors, clear_job_errors
 
 
 def make_zoo(sweep: Path, zoo: Path) -> dict[str, Any]:
@@ -33,16 +33,17 @@ def make_zoo(sweep: Path, zoo: Path) -> dict[str, Any]:
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="analyze")
 def main(config: DictConfig) -> None:
-    from zoo.collation.collate import latest
     from zoo.format.escape import one_line
+    from zoo.format.latest import latest_sweep
     from zoo.publication.readme import report
 
-    with clear_errors():
-        sweep = Path(config.sweep) if config.sweep else latest(Path(config.sweeps))
+    with clear_job_errors():
+        sweep = Path(config.sweep) if config.sweep else latest_sweep(Path(config.sweeps))
         zoo = Path(config.zoo_dir) if config.zoo_dir else Path(config.zoos) / sweep.name
         print(f"{one_line(sweep)} -> {one_line(zoo)}")
         print(report(zoo, make_zoo(sweep, zoo)))
 
 
 if __name__ == "__main__":
-    main()
+    with clear_errors(example="sweep=sweeps/NAME"):
+        main()

@@ -17,12 +17,13 @@ import torch
 from safetensors.torch import load_file
 
 from analyze import make_zoo
+from tests.conftest import forget_digests
 from tests.test_commands import ROOT, command
 from zoo import ZooDataset
-from zoo.collation.collate import latest
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import tables
+from zoo.format.latest import latest_sweep
 from zoo.format.node_table import read_nodes, write_nodes
 from zoo.publication import readme as card
 from zoo.run.record import read_records, read_state
@@ -49,6 +50,14 @@ def keep_epochs(run: Path, epochs: int) -> None:
     """Let training have stopped after so many epochs."""
     lines = paths.result(run).read_text().splitlines(keepends=True)
     paths.result(run).write_text("".join(lines[: epochs + 1]))
+
+
+def flip_a_bit(path: Path) -> None:
+    """In the last tensor, say: no parser sees that. The file is replaced, as others are links to it."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(content)
 
 
 def test_every_file_is_there(zoo: Path) -> None:
@@ -94,7 +103,7 @@ def test_runs_are_as_in_the_sweep_without_what_is_no_part_of_a_zoo(sweep: Path, 
     for run in runs(sweep):
         copy, own = contents(paths.runs(zoo) / run.name), contents(run)
         assert copy.items() <= own.items()
-        expected = {"params.json", "result.json", "checkpoint_000003/optimizer"}
+        expected = {"params.json", "result.json", "environment.json", "checkpoint_000003/optimizer"}
         assert copy.keys() == expected | {f"checkpoint_00000{epoch}/checkpoints" for epoch in range(EPOCHS + 1)}
         assert paths.checkpoint(paths.runs(zoo) / run.name, 1).samefile(paths.checkpoint(run, 1))
 
@@ -199,6 +208,7 @@ def test_a_diverged_run_stays_and_is_flagged(copied: Path, tmp_path: Path) -> No
     lines = paths.result(run).read_text().splitlines()
     lines[2] = json.dumps(json.loads(lines[2]) | {"diverged": True, "train_loss": None})
     paths.result(run).write_text("\n".join(lines) + "\n")
+    forget_digests(run)
     summary = make_zoo(copied, tmp_path / "zoo")
     assert summary["diverged"] == {run.name: 2} and summary["unfinished"] == {} and summary["finished"] == 7
     row = pd.read_csv(tmp_path / "zoo/models.csv").set_index("node").loc[run.name]
@@ -240,10 +250,25 @@ def test_a_missing_or_foreign_checkpoint(copied: Path, tmp_path: Path) -> None:
     first, second, *_ = runs(copied)
     paths.checkpoint(first, 2).unlink()
     torch.save({"weight": torch.zeros(3)}, paths.checkpoint(second, 0))
+    forget_digests(second)
     missing = make_zoo(copied, tmp_path / "zoo")["missing"]
     assert missing.keys() == {first.name, second.name}
     assert "checkpoint_000002/checkpoints is missing" in missing[first.name]
     assert "checkpoint_000000/checkpoints" in missing[second.name] and "its keys are weight" in missing[second.name]
+
+
+@pytest.mark.parametrize("file", [paths.checkpoint, paths.optimizer])
+def test_a_flipped_bit_is_seen(copied: Path, tmp_path: Path, file: Callable[[Path, int], Path]) -> None:
+    run = runs(copied)[0]
+    flip_a_bit(file(run, EPOCHS))
+    missing = make_zoo(copied, tmp_path / "zoo")["missing"]
+    assert missing.keys() == {run.name}
+    assert f"{file(run, EPOCHS).relative_to(copied)} is damaged: its sha256 is not" in missing[run.name]
+
+
+def test_an_optimizer_state_that_training_has_removed_is_no_damage(copied: Path, tmp_path: Path) -> None:
+    paths.optimizer(runs(copied)[0], EPOCHS).unlink()
+    assert make_zoo(copied, tmp_path / "zoo")["missing"] == {}
 
 
 def test_a_copied_run_is_not_a_second_model(copied: Path, tmp_path: Path) -> None:
@@ -264,7 +289,7 @@ def test_nothing_to_collate(copied: Path, tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="no sweep to collate: it has no config.json"):
         make_zoo(tmp_path, tmp_path / "zoo")
     with pytest.raises(ZooError, match="holds no sweep"):
-        latest(tmp_path)
+        latest_sweep(tmp_path)
 
 
 def test_models_of_different_shapes_are_no_zoo(copied: Path, tmp_path: Path) -> None:
@@ -329,7 +354,7 @@ def test_the_latest_sweep_is_the_one_written_last(tmp_path: Path) -> None:
         paths.config(tmp_path / name).write_text("{}")
         os.utime(paths.config(tmp_path / name), ns=(0, number * 1000))
     (tmp_path / "d").mkdir()
-    assert latest(tmp_path).name == "c"
+    assert latest_sweep(tmp_path).name == "c"
 
 
 def test_the_command(sweep: Path, tmp_path: Path) -> None:

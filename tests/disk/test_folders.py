@@ -156,7 +156,7 @@ def test_a_lock_that_its_last_holder_removed_meanwhile_is_no_lock(
         next(removals, lambda: None)()
         flock(file, operation)
 
-    monkeypatch.setattr(files.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with alone(lock), pytest.raises(ZooError, match="another process holds"), alone(lock):
         pass
     assert next(removals, None) is None and names(tmp_path) == []

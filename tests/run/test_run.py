@@ -40,7 +40,8 @@ def test_what_a_run_leaves(sweep: Path) -> None:
         assert records[-1]["time_total_s"] == pytest.approx(sum(record["time_this_iter_s"] for record in records))
         left = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
         states = [f"checkpoint_{epoch:06d}/checkpoints" for epoch in range(4)]
-        assert left == sorted([*states, "checkpoint_000003/optimizer", "params.json", "result.json"])
+        others = ["checkpoint_000003/optimizer", "environment.json", "params.json", "result.json"]
+        assert left == sorted([*states, *others])
 
 
 def test_the_record_is_of_the_state_beside_it(sweep: Path) -> None:

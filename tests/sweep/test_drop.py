@@ -8,7 +8,7 @@ import pytest
 
 from analyze import make_zoo
 from tests.conftest import train_sweep
-from zoo.disk import files, paths
+from zoo.disk import locks, paths
 from zoo.errors import ZooError
 from zoo.format.node_table import read_nodes
 from zoo.sweep.drop import drop
@@ -50,7 +50,7 @@ def test_drop_refuses(copied: Path, tmp_path: Path) -> None:
         drop(copied, ["*dropout0.5*", "nonsense"])
     with pytest.raises(ZooError, match="would drop all nodes"):
         drop(copied, ["*"])
-    with files.locked(paths.lock(copied), wait=False), pytest.raises(ZooError, match="is being trained"):
+    with locks.locked(paths.lock(copied)), pytest.raises(ZooError, match="is being trained"):
         drop(copied, ["*dropout0.5*"])
     assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file() and path.name != ".lock"} == {
         path: content for path, content in before.items() if path.name != ".lock"

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from zoo.disk import files, paths
+from zoo.__main__ import main
+from zoo.disk import locks, paths
+from zoo.disk.locks import is_held
 from zoo.errors import ZooError
-from zoo.sweep.progress import Tally
-from zoo.sweep.status import is_held, recent_rate, survey
+from zoo.sweep.progress import Progress, Tally
+from zoo.sweep.status import recent_rate, report, survey
 
 
 @pytest.fixture
@@ -51,10 +53,34 @@ def test_recent_rate_counts_the_epochs_of_the_last_two_minutes(copy: Path) -> No
     assert recent_rate(survey(copy)) == 3 / 120
 
 
+@pytest.mark.parametrize(("content", "epochs"), [(b"", 0), (b"{", 0), (b"\xff", 0), (None, 2)])
+def test_a_damaged_record_is_counted_as_far_as_it_can_be_read(copy: Path, content: bytes | None, epochs: int) -> None:
+    run = sorted(copy.glob("*/"))[1]
+    path = paths.result(run)
+    path.write_bytes(path.read_bytes()[:-30] if content is None else content)
+    tally = survey(copy)
+    assert (len(tally.done), len(tally.failed), tally.trained_epochs) == (5, 1, 1 + 5 * 3 + epochs)
+    assert recent_rate(tally) >= 0
+    assert (f"to be trained on from its last whole epoch: {run}" in report(copy)) == (content != b"")
+    path.write_bytes(paths.result(sorted(copy.glob("*/"))[2]).read_bytes())
+    tally.update([run])
+    assert len(tally.done) == 6 and not tally.damaged
+
+
+def test_a_record_that_is_damaged_while_it_is_shown(copy: Path) -> None:
+    """The thread that shows progress goes on."""
+    run = sorted(copy.glob("*/"))[1]
+    with Progress(Tally({run: 3}), interval=0.01) as progress:
+        progress.running.add(run)
+        paths.result(run).write_bytes(b"{")
+        time.sleep(0.1)
+        assert progress.thread.is_alive()
+
+
 def test_is_held(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
     assert not is_held(lock)
-    with files.locked(lock, wait=False):
+    with locks.locked(lock):
         assert is_held(lock)
     assert not is_held(lock)
 
@@ -72,6 +98,20 @@ def test_the_command(copy: Path, tmp_path: Path) -> None:
         missing.returncode == 1
         and missing.stderr.strip() == f"{tmp_path / 'nowhere'} is no sweep: it has no config.json"
     )
+
+
+def test_without_a_path_it_is_the_latest_sweep(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["zoo", "status"])
+    with pytest.raises(SystemExit, match="sweeps holds no sweep"):
+        main()
+    for number, name in enumerate(["b", "c", "a"]):
+        shutil.copytree(sweep, tmp_path / "sweeps" / name)
+        os.utime(paths.config(tmp_path / "sweeps" / name), (number, number))
+    main()
+    assert capsys.readouterr().out.startswith("sweeps/a: at rest\n24/24 epochs, 8 runs done")
 
 
 def test_no_sweep(tmp_path: Path) -> None:

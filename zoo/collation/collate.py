@@ -32,14 +32,6 @@ class Member:
     records: Records
 
 
-def latest(sweeps: Path) -> Path:
-    """The sweep in the folder `sweeps` that was started or continued last."""
-    configs = [paths.config(folder) for folder in sweeps.glob("*") if paths.config(folder).exists()]
-    if not configs:
-        raise ZooError(f"{sweeps} holds no sweep: train one by `python train.py -m ...`, or give sweep=FOLDER")
-    return max(configs, key=lambda path: path.stat().st_mtime_ns).parent
-
-
 def collate(sweep: Path, zoo: Path) -> dict[str, str]:
     """Put the models of a sweep, their tables and their weights into the empty folder `zoo`. The sweep stays as it is.
 

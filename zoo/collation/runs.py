@@ -1,7 +1,6 @@
 """The runs of a sweep as a zoo takes them: what can be read, and why the others can't."""
 
 import contextlib
-import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.node_table import node_names
 from zoo.format.reading import is_plain_name
-from zoo.run.record import read_records, read_state
+from zoo.run.record import Missing, check_optimizer, read_records, read_state
 
 Params = dict[str, Any]  # what a params.json holds
 Records = list[dict[str, Any]]  # a model's, by epoch
@@ -54,13 +53,15 @@ def read_run(run: Path, architecture: Architecture, epochs: int) -> tuple[Record
 
     `epochs`: how many records there can be, at most. Raises ZooError for what is damaged or not the sweep's own.
     """
-    records = read_whole_records(run, epochs)
+    records, found = read_whole_records(run, epochs)
+    with contextlib.suppress(Missing):  # training may have gone on
+        check_optimizer(run, found[-1])
     states, variant = torch.empty(len(records), architecture.length), 0
     for epoch, record in enumerate(records):
         path = paths.checkpoint(run, epoch)
         with reading(path):
             own_file(path, run.parent)
-            state = read_state(run, epoch)
+            state = read_state(run, epoch, found[epoch])
             if not epoch:
                 variant = architecture.variant_of(state)
             states[epoch] = architecture.flatten(state, variant)
@@ -68,40 +69,23 @@ def read_run(run: Path, architecture: Architecture, epochs: int) -> tuple[Record
     return records, states, variant
 
 
-def read_whole_records(run: Path, epochs: int) -> Records:
-    """What the tables take of a run's records. Raises ZooError unless all of them can be in a zoo."""
+def read_whole_records(run: Path, epochs: int) -> tuple[Records, Records]:
+    """What the tables take of a run's records, and these. Raises ZooError unless all of them can be in a zoo."""
     path = paths.result(run)
     if not os.path.lexists(path):
         raise ZooError(tables.UNTRAINED)
     with reading(path):
         own_file(path, run.parent)
         keys = [*tables.LOSSES_AND_ACCURACIES, "diverged"]
-        records = [{key: record[key] for key in keys} for record in read_records(run)]
-        if not records:
+        found = read_records(run)
+        if not found:
             raise ZooError(tables.UNTRAINED)
-        if len(records) > epochs:
-            raise ValueError(f"it has {len(records)} epochs, of the {epochs} that the sweep is to have")
-        for number, record in enumerate(records):
-            if fault := fault_of(record):
-                raise ValueError(f"line {number + 1}: {fault}")
+        if len(found) > epochs:
+            raise ValueError(f"it has {len(found)} epochs, of the {epochs} that the sweep is to have")
+        records = [{key: record[key] for key in keys} for record in found]
         if len({measured(record) for record in records}) > 1:
             raise ValueError("an accuracy is missing that other epochs have")
-    return records
-
-
-def fault_of(record: Mapping[str, Any]) -> str | None:
-    """What no record of an epoch can say, if anything."""
-    if not isinstance(record["diverged"], bool):
-        return f"diverged is {record['diverged']!r}, not true or false"
-    for key in tables.LOSSES_AND_ACCURACIES:
-        value = record[key]
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return f"{key} is {value!r}, no number"
-        if key in tables.ACCURACIES and not 0 <= value <= 1:
-            return f"{key} is {value}, not between 0 and 1"
-    return None
+    return records, found
 
 
 def measured(record: Mapping[str, Any]) -> tuple[str, ...]:
@@ -117,5 +101,7 @@ def link_run(run: Path, copy: Path, epochs: int) -> None:
     with contextlib.suppress(FileNotFoundError):  # training may have gone on, and removed it just now
         files.link_or_copy(own_file(paths.optimizer(run, epochs - 1), sweep), paths.optimizer(copy, epochs - 1))
     shutil.copyfile(own_file(paths.params(run), sweep), paths.params(copy))
+    if paths.environment(run).exists():
+        shutil.copyfile(own_file(paths.environment(run), sweep), paths.environment(copy))
     records = own_file(paths.result(run), sweep).read_bytes().splitlines(keepends=True)[:epochs]
     paths.result(copy).write_bytes(b"".join(records))

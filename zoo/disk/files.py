@@ -1,25 +1,30 @@
 """Files that appear whole or not at all: written under a temporary name, flushed to disk, then renamed."""
 
 import errno
-import fcntl
+import hashlib
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from zoo.errors import ZooError
 
 # How the system says that it is the storage that fails, and not what is stored.
 STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # of file systems that can't flush a folder
 
 
 def write(path: Path, save: Callable[[BinaryIO], Any]) -> None:
-    """Let `save` write to a temporary file beside `path`, then rename it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Let `save` write to a temporary file beside `path`, then rename it to `path`.
+
+    It is on disk, and under its name, before this returns: no file written later survives a power cut without it.
+    """
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -27,8 +32,29 @@ def write(path: Path, save: Callable[[BinaryIO], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        flush_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it lies in, so that they survive a power cut."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        flush_folder(folder.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the names in a folder on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FLUSH:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -39,10 +65,19 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def write_torch(path: Path, value: Any) -> None:
+def write_torch(path: Path, value: Any) -> str:
+    """Returns the sha256 of the file."""
     import torch  # takes seconds, and most of this module has no use for it
 
-    write(path, lambda file: torch.save(value, file))
+    content = BytesIO()  # torch makes a RuntimeError of a full disk
+    torch.save(value, content)
+    write(path, lambda file: file.write(content.getbuffer()))
+    return sha256(content.getvalue())
+
+
+def sha256(content: bytes) -> str:
+    """The digest as `sha256sum` prints it."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -62,10 +97,30 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def append(path: Path, text: str) -> None:
-    """Add to the end of a file; of a symbolic link, raises OSError rather than write where it leads."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    with open(descriptor, "w", encoding="utf-8") as file:
+    """Add to the end of a file. Raises ZooError for a symbolic link rather than write where it leads."""
+    with open(open_itself(path, os.O_WRONLY | os.O_APPEND), "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def open_emptied(path: Path) -> TextIO:
+    """A new file to write to in place. Raises ZooError for a symbolic link rather than empty what it leads to."""
+    return open(open_itself(path, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8")
+
+
+def open_itself(path: Path, flags: int) -> int:
+    """A descriptor of the file, made if there is none. Raises ZooError for a symbolic link."""
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ZooError(f"{path} is a symbolic link, which is not written through: delete it") from error
+
+
+def require_within(path: Path, folder: Path) -> None:
+    """Raise ZooError if symbolic links lead from `path` out of `folder`, whose content is its own."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ZooError(f"{path} is a symbolic link out of {folder}, which is not followed: put the file itself there")
 
 
 def read_json(path: Path) -> Any:
@@ -75,31 +130,25 @@ def read_json(path: Path) -> Any:
         raise ZooError(f"{path} is damaged: not JSON ({error})") from error
 
 
+def is_storage(error: BaseException | None) -> bool:
+    """Whether it is the storage that fails; libraries hide that in errors of their own, which have it for a cause."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in STORAGE:
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
+
+
 @contextmanager
 def storage_errors() -> Iterator[None]:
     """Make one clear error of what storage that is full, read-only or broken does."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in STORAGE:
+    except ZooError:
+        raise
+    except Exception as error:
+        if not is_storage(error):
             raise
         raise ZooError(
             f"{error}. Make room, or make the folder writable; the same command again goes on from there"
         ) from error
-
-
-@contextmanager
-def locked(path: Path, wait: bool) -> Iterator[None]:
-    """Hold the lock file `path`, which the system releases however its holder ends.
-
-    Without `wait`, raises BlockingIOError while another process holds it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            # some cluster file systems have no locks: better to train without than not at all (docs/scaling.md)
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
-        yield

@@ -2,7 +2,6 @@
 
 import contextlib
 import glob
-import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import BinaryIO
 
 from tqdm import tqdm
 
-from zoo.disk import files, paths
+from zoo.disk import files, locks, paths
 from zoo.errors import ZooError
 
 DEFLATED = (".cff", ".csv", ".json", ".md", ".pt", ".py", ".txt")  # weights and pictures hardly get smaller
@@ -51,31 +50,14 @@ def replacing(folder: Path, archive: Path | None = None) -> Iterator[Path]:
 def alone(lock: Path) -> Iterator[None]:
     """Hold the lock file, and remove it at the end. Raises ZooError while another process holds it."""
     with contextlib.ExitStack() as held:
-        while not held_by_name(lock, held):
-            held.close()
+        try:
+            held.enter_context(locks.locked(lock))
+        except OSError as error:
+            if files.is_storage(error):
+                raise
+            raise ZooError(f"can't write in {lock.parent} ({error.strerror}): choose another folder or name") from error
         held.callback(lock.unlink, missing_ok=True)
         yield
-
-
-def held_by_name(lock: Path, held: contextlib.ExitStack) -> bool:
-    """Lock the file, and tell whether it is still the one of that name.
-
-    If it is not, its last holder removed it between our opening and our locking it, and others can lock a new one.
-    """
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        seen = held.enter_context(lock.open("a"))  # while it is open, no other file gets its number
-        held.enter_context(files.locked(lock, wait=False))
-    except BlockingIOError:
-        raise ZooError(f"another process holds {lock}: wait until it has ended") from None
-    except OSError as error:
-        if error.errno in files.STORAGE:
-            raise
-        raise ZooError(f"can't write in {lock.parent} ({error.strerror}): choose another folder or name") from error
-    try:
-        return os.path.samestat(os.fstat(seen.fileno()), os.stat(lock))
-    except FileNotFoundError:
-        return False
 
 
 def remove(*folders: Path) -> None:

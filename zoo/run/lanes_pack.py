@@ -13,7 +13,7 @@ from zoo.models.evaluate import evaluate
 from zoo.node.build import build
 from zoo.node.node import Node
 from zoo.random import derive
-from zoo.run.engine import OPTIMIZERS, PER_MODEL, layers_of
+from zoo.run.engine import OPTIMIZERS, PER_MODEL
 from zoo.run.pack import Metrics, Pack, State
 
 
@@ -22,10 +22,9 @@ class LanesPack(Pack):
 
     def __init__(self, nodes: Sequence[Node], models: Sequence[nn.Module], images: Images, epoch: int = 0):
         """`nodes` have the same `pack_key`; `models` are at their initialisation."""
-        super().__init__([node.seed for node in nodes], images, epoch)
+        super().__init__(nodes, images, epoch)
         # not as a submodule: Lightning need not know these, which are where states come from and go to
         self.models = tuple(models)
-        self.batch_size = nodes[0].config["batch_size"]
         self.keys = np.array([derive(seed, "dropout", 0) for seed in self.seeds], dtype=np.uint64)
         optims = [node.config["optim"] for node in nodes]
         self.groups = [
@@ -35,9 +34,9 @@ class LanesPack(Pack):
         kind, known = OPTIMIZERS[optims[0]["_target_"]]
         per_model = {key: [optim[key] for optim in optims] for key in PER_MODEL if key in known}
         shared = {key: optims[0][key] for key in known - per_model.keys() if key in optims[0]}
-        rates = [[layer.p for layer in layers_of(model) if isinstance(layer, nn.Dropout)] for model in models]
+        rates = [[layer.p for layer in model.modules() if type(layer) is nn.Dropout] for model in models]
         self.engine = lanes.Engine(
-            layers_of(models[0]),
+            lanes.chain(models[0]),
             images.trainset.images.shape[1:],
             len(models),
             kind,
@@ -86,8 +85,7 @@ class LanesPack(Pack):
             )
             for name in zeros.keys() - {"step"}
         }
-        steps = self.epoch * -(-len(self.images.trainset) // self.batch_size)
-        self.engine.optimizer_state = {"step": steps, **averages}
+        self.engine.optimizer_state = {"step": self.epoch * self.batches, **averages}
 
     def evaluate(self) -> list[Metrics]:
         for model, state in zip(self.models, self.states(), strict=True):
@@ -100,7 +98,10 @@ class LanesPack(Pack):
         return metrics
 
     def evaluate_on(self, split: Split) -> list[tuple[float | None, float | None]]:
-        """Each model's loss and accuracy; the accuracy exactly as PyTorch finds it, which decides the near ties."""
+        """Each model's loss and accuracy. Of images whose best two logits are nearly equal, PyTorch says which is.
+
+        It sees those images alone, and may round them otherwise than in a batch of all, in the last digit.
+        """
         if not len(split):
             return [(None, None)] * len(self.models)
         found = self.engine.evaluate(split.images, split.labels)

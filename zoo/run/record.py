@@ -1,8 +1,13 @@
 """Reading a run's files back: its hyperparameters, its records, its states."""
 
 import json
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from zoo.disk import files, paths
 from zoo.errors import ZooError
@@ -11,14 +16,26 @@ from zoo.node.node import Node
 if TYPE_CHECKING:
     from torch import Tensor
 
+Record = dict[str, Any]  # a line of result.json
+
+LOSSES = ("train_loss", "val_loss", "test_loss")
+ACCURACIES = ("train_acc", "val_acc", "test_acc")
+SECONDS = ("time_this_iter_s", "time_total_s")
+# The digests of an epoch's files; records of version 0.1.0 have none.
+STATE_DIGEST, OPTIMIZER_DIGEST = "state_sha256", "optimizer_sha256"
+
+
+class Missing(ZooError):
+    """A run's file is not there."""
+
 
 def claim(node: Node) -> None:
     """Write the params.json of the node's run, or make sure that the one there is the same."""
     path, params = paths.params(node.run), node.params
-    if not path.exists():
+    there = read_params(path)
+    if there is None:
         files.write_json(path, params)
         return
-    there = files.read_json(path)
     if not node.is_same(there.get("config", {})):
         differing = [key for key in params if key != "config" and there.get(key) != params[key]]
         raise ZooError(
@@ -30,46 +47,161 @@ def claim(node: Node) -> None:
         files.write_json(path, params)
 
 
-def read_records(run: Path) -> list[dict[str, Any]]:
-    """The run's records, one per complete epoch from 0; empty if it has not begun."""
-    path = paths.result(run)
+def read_params(path: Path) -> dict[str, Any] | None:
+    """None if there is no such file, or no such JSON in it: the name of the run's folder is of its values, too."""
+    files.require_within(path, path.parent)
     if not path.exists():
-        return []
-    records = []
-    for number, line in enumerate(path.read_bytes().splitlines()):
-        try:
-            record = json.loads(line)
-            epoch = record["training_iteration"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ZooError(f"{path}, line {number + 1} is damaged: no record of an epoch ({error!r})") from error
-        if epoch != number:
-            raise ZooError(f"{path}, line {number + 1} is of epoch {epoch}, not {number}")
-        records.append(record)
+        return None
+    try:
+        params = files.read_json(path)
+    except ZooError:
+        params = None
+    if isinstance(params, dict) and isinstance(params.get("config", {}), dict):
+        return params
+    print(f"{path} is damaged, and is written anew", file=sys.stderr)
+    return None
+
+
+def read_records(run: Path) -> list[Record]:
+    """The run's records, one per complete epoch from 0; empty if it has not begun.
+
+    Raises ZooError, which names the line, if one is not as docs/zoo_format.md says.
+    """
+    records, damage = read_whole_records(run)
+    if damage:
+        raise ZooError(damage)
     return records
 
 
+def read_whole_records(run: Path) -> tuple[list[Record], str | None]:
+    """The run's records up to the first damaged one, and what is wrong with that; None if there is none."""
+    path = paths.result(run)
+    try:
+        files.require_within(path, run)
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return [], None
+    except ZooError as error:
+        return [], str(error)
+    records: list[Record] = []
+    for epoch, line in enumerate(lines):
+        try:
+            records.append(parsed(line, epoch))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            return records, f"{path}, line {epoch + 1} is damaged: no record of epoch {epoch} ({error!r})"
+    return records, None
+
+
+def parsed(line: bytes, epoch: int) -> Record:
+    """The record of an epoch. Raises ValueError, KeyError or TypeError if the line isn't that."""
+    record = json.loads(line, parse_constant=refuse)
+    if type(record["training_iteration"]) is not int or record["training_iteration"] != epoch:
+        raise ValueError(f"training_iteration is {record['training_iteration']!r}")
+    if type(record["diverged"]) is not bool:
+        raise ValueError(f"diverged is {record['diverged']!r}")
+    for key in (*LOSSES, *ACCURACIES, *SECONDS):
+        if not is_metric(key, record[key]):
+            raise ValueError(f"{key} is {record[key]!r}")
+    for key in {STATE_DIGEST, OPTIMIZER_DIGEST} & record.keys():
+        if not re.fullmatch("[0-9a-f]{64}", str(record[key])):
+            raise ValueError(f"{key} is {record[key]!r}")
+    return record
+
+
+def refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def is_metric(key: str, value: Any) -> bool:
+    if value is None:
+        return key not in SECONDS
+    if type(value) not in (int, float):
+        return False
+    return 0 <= value <= 1 if key in ACCURACIES else abs(value) <= sys.float_info.max
+
+
 def is_finished(node: Node) -> bool:
-    """Whether the node's run has nothing left to train."""
-    return is_complete(read_records(node.run), node.max_epochs, node.config["stop_diverged"])
+    """Whether the node's run has nothing left to train, and what its last epoch left is whole."""
+    records, damage = read_whole_records(node.run)
+    if damage or not is_complete(records, node.max_epochs, node.config["stop_diverged"]):
+        return False
+    try:
+        check_state(node.run, records[-1])
+        with suppress(Missing):  # it is only needed to go on
+            check_optimizer(node.run, records[-1])
+    except ZooError:
+        return False
+    return True
 
 
-def is_complete(records: list[dict[str, Any]], max_epochs: int, stop_diverged: bool = True) -> bool:
+def is_complete(records: list[Record], max_epochs: int, stop_diverged: bool = True) -> bool:
     """Whether there is nothing left to train: every epoch is recorded, or the model diverged and that ends it."""
     return bool(records) and (len(records) > max_epochs or (stop_diverged and records[-1]["diverged"]))
 
 
-def read_state(run: Path, epoch: int) -> "dict[str, Tensor]":
-    """The state_dict after `epoch` epochs."""
-    return load(paths.checkpoint(run, epoch))
+def read_state(run: Path, epoch: int, record: Mapping[str, Any] | None = None) -> "dict[str, Tensor]":
+    """The state_dict after `epoch` epochs. Raises ZooError if it isn't one, or not that of the epoch's `record`."""
+    from torch import Tensor
+
+    path = paths.checkpoint(run, epoch)
+    state = load(path, (record or {}).get(STATE_DIGEST))
+    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+        raise ZooError(f"{path} is damaged: no state_dict of tensors")
+    return state
 
 
-def load(path: Path) -> dict[str, Any]:
-    """A file of tensors and plain values."""
+def read_training_state(run: Path, epoch: int, record: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What resumption from an epoch needs beside the state: see `zoo.run.pack.Pack.training_states`."""
+    return load(paths.optimizer(run, epoch), (record or {}).get(OPTIMIZER_DIGEST))
+
+
+def check_state(run: Path, record: Mapping[str, Any]) -> None:
+    """Raise ZooError if the state that a record belongs to is missing or damaged."""
+    check(paths.checkpoint(run, record["training_iteration"]), record.get(STATE_DIGEST))
+
+
+def check_optimizer(run: Path, record: Mapping[str, Any]) -> None:
+    """Raise ZooError if the optimizer state that a record belongs to is missing or damaged."""
+    check(paths.optimizer(run, record["training_iteration"]), record.get(OPTIMIZER_DIGEST))
+
+
+def check(path: Path, digest: str | None) -> None:
+    if digest:
+        content(path, digest)
+    else:
+        load(path)
+
+
+def load(path: Path, digest: str | None = None) -> dict[str, Any]:
+    """A run's file of tensors and plain values. Raises ZooError if it isn't one, or its sha256 is not `digest`."""
     import torch  # takes seconds, and most of this module has no use for it
 
+    file = BytesIO(content(path, digest))
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ZooError(f"{path} is missing: is {path.parent.parent} the directory of a run?") from None
+        value = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the damaged bytes lead to
         raise ZooError(f"{path} is damaged: not a PyTorch file of tensors ({error})") from error
+    if not isinstance(value, dict):
+        raise ZooError(f"{path} is damaged: it holds a {type(value).__name__}, no dict")
+    return value
+
+
+def content(path: Path, digest: str | None) -> bytes:
+    run = path.parent.parent
+    files.require_within(path, run)
+    try:
+        found = path.read_bytes()
+    except FileNotFoundError:
+        raise Missing(f"{path} is missing: is {run} the directory of a run?") from None
+    if digest and files.sha256(found) != digest:
+        raise ZooError(
+            f"{path} is damaged: its sha256 is not the one in {paths.result(run).name}. Delete {run}; the same "
+            "command trains that model anew"
+        )
+    return found
+
+
+def require_own_files(run: Path) -> None:
+    """Raise ZooError if any of the run's files is elsewhere: training would read and write there."""
+    for path in (paths.params(run), paths.result(run), paths.environment(run), *paths.of_epochs(run)):
+        files.require_within(path, run)

@@ -3,23 +3,26 @@
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 
 from zoo.disk import files, paths
 from zoo.node.node import Node
-from zoo.run.pack import Pack
-from zoo.run.record import read_records
+from zoo.run.environment import environment, note
+from zoo.run.pack import Pack, State
+from zoo.run.record import OPTIMIZER_DIGEST, STATE_DIGEST, Record, read_records
+from zoo.run.resumption import keep_latest_optimizer, remove_optimizers
 
 
 class Recorder(pl.Callback):
     """Before the first step and after every epoch: evaluate, write the checkpoints, then the records.
 
     A record (a line of result.json) comes after its checkpoint: an epoch that has one is complete, whatever happens
-    later. And the optimizer states of the epoch before go only when all models of the pack have their records, so
-    that there is always one epoch from which all can go on together.
+    later. It has the digests of the epoch's files, so that damage is seen. The optimizer states of the last two epochs
+    are kept until the end, so that all models of the pack can go on from one epoch, also if the last one's files were
+    torn by a power cut.
     """
 
     def __init__(self, nodes: Sequence[Node]):
@@ -27,15 +30,21 @@ class Recorder(pl.Callback):
         weight never comes back: with `stop_diverged`, its record ends there, and training when all have diverged."""
         self.runs = [node.run for node in nodes]
         self.params = [node.released for node in nodes]
+        self.max_epochs = nodes[0].max_epochs
         self.stop_diverged = nodes[0].config["stop_diverged"]
-        self.records: list[list[dict[str, Any]]] = []
+        self.records: list[list[Record]] = []
         self.started = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Pack) -> None:
         self.started = time.perf_counter()
         # a run can be an epoch ahead of others in its pack: that epoch is trained again, to the same state
-        self.records = [read_records(run)[: pl_module.epoch + 1] for run in self.runs]
-        if not all(self.records):
+        epoch, now = pl_module.epoch, environment(pl_module)
+        self.records = [read_records(run)[: epoch + 1] for run in self.runs]
+        begun = all(self.records)
+        for run in self.runs:
+            note(run, now, epoch + 1 if begun else 0)
+            remove_optimizers(run, before=epoch - 1)
+        if not begun:
             self.records = [[] for _ in self.runs]
             self.save(pl_module)
 
@@ -55,9 +64,7 @@ class Recorder(pl.Callback):
         epoch, active = pack.epoch, self.active()
         states, training_states, metrics = pack.states(), pack.training_states(), pack.evaluate()
         seconds = (time.perf_counter() - self.started) / len(self.runs)
-        for index in active:
-            files.write_torch(paths.checkpoint(self.runs[index], epoch), states[index])
-            files.write_torch(paths.optimizer(self.runs[index], epoch), training_states[index])
+        digests = {i: self.write_states(i, epoch, states[i], training_states[i]) for i in active}
         for index in active:
             records = self.records[index]
             records.append(
@@ -67,14 +74,30 @@ class Recorder(pl.Callback):
                     "diverged": not all(value.isfinite().all() for value in states[index].values()),
                     "time_this_iter_s": seconds,
                     "time_total_s": (records[-1]["time_total_s"] if records else 0.0) + seconds,
+                    **digests[index],
                     "config": self.params[index],
                 }
             )
             lines = "".join(json.dumps(record) + "\n" for record in records)
             files.write_text(paths.result(self.runs[index]), lines)
-        for index in active if epoch else ():
-            paths.optimizer(self.runs[index], epoch - 1).unlink(missing_ok=True)
+        for index in active:
+            self.remove_older_optimizer(index, epoch)
+        pack.report({index: metrics[index] for index in active})
         self.started = time.perf_counter()
+
+    def write_states(self, index: int, epoch: int, state: State, training_state: Mapping[str, Any]) -> dict[str, str]:
+        """Returns the digests, as the epoch's record has them."""
+        run = self.runs[index]
+        return {
+            STATE_DIGEST: files.write_torch(paths.checkpoint(run, epoch), state),
+            OPTIMIZER_DIGEST: files.write_torch(paths.optimizer(run, epoch), training_state),
+        }
+
+    def remove_older_optimizer(self, index: int, epoch: int) -> None:
+        if epoch == self.max_epochs or index not in self.active():
+            keep_latest_optimizer(self.runs[index])
+        elif epoch > 1:
+            paths.optimizer(self.runs[index], epoch - 2).unlink(missing_ok=True)
 
 
 def finite(value: float | None) -> float | None:

@@ -6,65 +6,66 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from torch import nn
 
 from zoo.data.images import Images
-from zoo.disk import paths
-from zoo.node.build import build, build_model
+from zoo.errors import ZooError
+from zoo.node.build import build_model
 from zoo.node.node import Node
 from zoo.run.engine import unsupported
 from zoo.run.lanes_pack import LanesPack
 from zoo.run.pack import Pack
-from zoo.run.record import claim, is_finished, load, read_records, read_state
+from zoo.run.record import claim, read_records, read_state, read_training_state
 from zoo.run.recorder import Recorder
+from zoo.run.resumption import finish, from_common_epochs
 from zoo.run.torch_pack import TorchPack
+from zoo.run.trainer import make_trainer
+from zoo.run.trainer_options import EPOCHS
 
 
 def train(nodes: Sequence[Node], images: Path) -> None:
     """Train the nodes (of one pack_key) in their run directories on the images in file `images`.
 
-    Finished runs are left as they are; interrupted ones go on from a complete epoch, to the same states as if they
-    had never stopped. Raises ZooError, before anything is trained, if a run directory holds another config.
+    Finished runs are left as they are; interrupted and damaged ones go on from a whole epoch, to the same states as if
+    they had never stopped. Raises ZooError, before anything is trained, if a run directory holds another config.
     """
     quiet()
     torch.set_num_threads(1)
     for node in nodes:
         claim(node)
-    unfinished = [node for node in nodes if not is_finished(node)]
+    unfinished = [node for node in nodes if not finish(node)]
     prepared = Images.load(images)
     for epoch, members in from_common_epochs(unfinished):
-        models = [build_model(node.config) for node in members]
-        if unsupported(members[0]) is None:
-            fit(LanesPack(members, models, prepared, epoch), members)
-        else:
-            for node, model in zip(members, models, strict=True):
-                fit(TorchPack(node, model, prepared, epoch), [node])
+        packs = [members] if unsupported(members[0]) is None else [[node] for node in members]
+        for together in packs:
+            models = [build_model(node.config) for node in together]
+            fit(make_pack(together, models, prepared, epoch), together)
 
 
-def from_common_epochs(nodes: Sequence[Node]) -> list[tuple[int, list[Node]]]:
-    """Which nodes can go on together, and from which complete epoch: of each its last, or the one before."""
-    groups = []
-    left = list(nodes)
-    while left:
-        last = {node: max(len(read_records(node.run)) - 1, 0) for node in left}
-        epoch = min(last.values())
-        members = [node for node in left if last[node] == epoch or paths.optimizer(node.run, epoch).exists()]
-        groups.append((epoch, members))
-        left = [node for node in left if node not in members]
-    return groups
+def make_pack(nodes: Sequence[Node], models: Sequence[nn.Module], images: Images, epoch: int) -> Pack:
+    """The nodes' models, at their initialisation, with the engine that trains them; `epoch` see `Pack`.
+
+    Nodes that the CPU engine can't train must come one by one.
+    """
+    if unsupported(nodes[0]) is None:
+        return LanesPack(nodes, models, images, epoch)
+    [node], [model] = nodes, models
+    return TorchPack(node, model, images, epoch)
 
 
 def fit(pack: Pack, nodes: Sequence[Node]) -> None:
     """Train the pack, whose models are at their initialisation, from its epoch's files to the end."""
-    config, epoch = nodes[0].config, pack.epoch
+    epoch = pack.epoch
     if epoch:
-        states = [read_state(node.run, epoch) for node in nodes]
-        pack.load(states, [load(paths.optimizer(node.run, epoch)) for node in nodes])
-    left = config["trainer"]["max_epochs"] - epoch
-    # in a job of a batch system, each of its processes trains models of its own: none is a rank of one training
-    alone = LightningEnvironment()
-    trainer = build({**config["trainer"], "max_epochs": left, "callbacks": [Recorder(nodes)], "plugins": [alone]})
-    trainer.fit(pack)
+        records = [(node.run, read_records(node.run)[epoch]) for node in nodes]
+        states = [read_state(run, epoch, record) for run, record in records]
+        pack.load_on_start(states, [read_training_state(run, epoch, record) for run, record in records])
+    recorder = Recorder(nodes)
+    make_trainer(nodes[0].config["trainer"], recorder, nodes[0].run, epoch).fit(pack)
+    if recorder.active() and pack.epoch < nodes[0].max_epochs:
+        raise ZooError(
+            f"trainer.callbacks: one of them stopped the training after epoch {pack.epoch}, and {EPOCHS}. Leave it out"
+        )
 
 
 def quiet() -> None:

@@ -1,20 +1,22 @@
-"""`python -m zoo status SWEEP`: how far a sweep is, in progress or at rest, from its files alone."""
+"""`python -m zoo status [SWEEP]`: how far a sweep is, in progress or at rest, from its files alone."""
 
 import argparse
 import time
 from pathlib import Path
 
 from zoo.disk import files, paths
+from zoo.disk.locks import is_held
 from zoo.errors import ZooError
+from zoo.format.latest import latest_sweep
 from zoo.format.node_table import node_names
-from zoo.run.record import read_records
+from zoo.run.record import read_whole_records
 from zoo.sweep.progress import Tally
 
 RECENT = 120.0  # seconds over which the speed is taken
 
 
 def survey(sweep: Path) -> Tally:
-    """The tally of every node of the sweep. Raises ZooError where there is no sweep, or a record is damaged."""
+    """The tally of every node of the sweep. Raises ZooError where there is no sweep."""
     if not paths.config(sweep).exists():
         raise ZooError(f"{sweep} is no sweep: it has no {paths.config(sweep).name}")
     epochs = files.read_json(paths.config(sweep))["protocol"]["trainer.max_epochs"]
@@ -31,7 +33,7 @@ def recent_rate(tally: Tally) -> float:
     ended = 0
     for run, changed in tally.seen.items():
         moment = changed / 1e9
-        for record in reversed(read_records(run)[1:] if moment > since else []):
+        for record in reversed(read_whole_records(run)[0][1:] if moment > since else []):
             if moment <= since:
                 break
             ended += 1
@@ -39,21 +41,11 @@ def recent_rate(tally: Tally) -> float:
     return ended / RECENT
 
 
-def is_held(lock: Path) -> bool:
-    """Whether a process holds the lock; one on another machine counts where the file system carries locks."""
-    if not lock.exists():
-        return False
-    try:
-        with files.locked(lock, wait=False):
-            return False
-    except BlockingIOError:
-        return True
-
-
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("status", help="how far a sweep is", description="How far a sweep is.")
-    command.add_argument("sweep", type=Path, help="the sweep's directory, such as sweeps/mnist_seed")
-    command.set_defaults(run=lambda arguments: print(report(arguments.sweep)))
+    help_text = "the sweep's directory, such as sweeps/mnist_seed; without it, the latest in ./sweeps"
+    command.add_argument("sweep", type=Path, nargs="?", help=help_text)
+    command.set_defaults(run=lambda arguments: print(report(arguments.sweep or latest_sweep(Path("sweeps")))))
 
 
 def report(sweep: Path) -> str:
@@ -62,4 +54,6 @@ def report(sweep: Path) -> str:
     in_training = is_held(paths.lock(sweep))
     lines = [f"{sweep}: {'in training' if in_training else 'at rest'}"]
     lines += [tally.line(recent_rate(tally) if in_training else 0.0)]
-    return "\n".join([*lines, *(f"failed: {paths.error(run)}" for run in sorted(tally.failed))])
+    lines += [f"failed: {paths.error(run)}" for run in sorted(tally.failed)]
+    lines += [f"damaged, to be trained on from its last whole epoch: {run}" for run in sorted(tally.damaged)]
+    return "\n".join(lines)

@@ -1,0 +1,99 @@
+"""From which epoch runs can go on: the last one that is whole, whatever befell their files."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo.disk import files, paths
+from zoo.errors import ZooError
+from zoo.node.node import Node
+from zoo.run.record import Record, check_optimizer, check_state, is_finished, read_whole_records, require_own_files
+
+
+def from_common_epochs(nodes: Sequence[Node]) -> list[tuple[int, list[Node]]]:
+    """Which nodes can go on together, and from which whole epoch: each from the last it can, or one before.
+
+    A node that can't go on from the epoch of the others is trained for itself, from the one that it can.
+    """
+    groups = []
+    left = {node: resumable(node.run) for node in nodes}
+    while left:
+        epoch = min(epochs[-1] for epochs in left.values())
+        members = [node for node, epochs in left.items() if epoch in epochs]
+        groups.append((epoch, members))
+        left = {node: epochs for node, epochs in left.items() if node not in members}
+    return groups
+
+
+def resumable(run: Path) -> list[int]:
+    """The epochs, ascending, that training can go on from; 0 alone is also to begin.
+
+    Where files are damaged, the records of the epochs from there on are removed, and a line says so. Raises ZooError
+    if files of the run are links that lead out of it.
+    """
+    require_own_files(run)
+    records, damage = read_whole_records(run)
+    if not records and paths.result(run).exists():
+        damage = damage or f"{paths.result(run)} is empty"
+    whole, damaged_state = with_whole_states(run, records)
+    epochs, damaged_optimizer = with_whole_optimizers(run, whole)
+    if reason := damaged_state or damage or damaged_optimizer:
+        place = f"goes on from epoch {epochs[-1]}" if epochs else "begins again"
+        print(f"{run} {place}: {reason}", file=sys.stderr, flush=True)
+        keep_whole(run, len(whole), epochs)
+    return epochs or [0]
+
+
+def with_whole_states(run: Path, records: Sequence[Record]) -> tuple[list[Record], str | None]:
+    """The records up to the first whose state is damaged, and what is wrong with that."""
+    for epoch, record in enumerate(records):
+        try:
+            check_state(run, record)
+        except ZooError:
+            return list(records[:epoch]), f"{paths.checkpoint(run, epoch)} is missing or damaged"
+    return list(records), None
+
+
+def with_whole_optimizers(run: Path, records: Sequence[Record]) -> tuple[list[int], str | None]:
+    """The epochs whose optimizer state is there and whole, and what is wrong with the last epoch's."""
+    epochs: list[int] = []
+    damage = None
+    for epoch, record in enumerate(records):
+        try:
+            check_optimizer(run, record)
+            epochs.append(epoch)
+        except ZooError:  # of older epochs there is none
+            damage = f"{paths.optimizer(run, epoch)} is missing or damaged" if record is records[-1] else None
+    return epochs, damage
+
+
+def keep_whole(run: Path, records: int, optimizers: Sequence[int]) -> None:
+    """Remove all but the first records, and all optimizer states but those of some epochs."""
+    for path in set(paths.optimizers(run)) - {paths.optimizer(run, epoch) for epoch in optimizers}:
+        path.unlink()
+    path = paths.result(run)
+    lines = path.read_bytes().splitlines(keepends=True)
+    if records:
+        files.write(path, lambda file: file.writelines(lines[:records]))
+    else:
+        path.unlink()
+
+
+def finish(node: Node) -> bool:
+    """Whether the run has nothing left to train; if so, only the latest epoch's optimizer state is kept."""
+    if not is_finished(node):
+        return False
+    keep_latest_optimizer(node.run)
+    return True
+
+
+def keep_latest_optimizer(run: Path) -> None:
+    for path in paths.optimizers(run)[:-1]:
+        path.unlink(missing_ok=True)
+
+
+def remove_optimizers(run: Path, before: int) -> None:
+    """Remove the optimizer states of the epochs before one, also those that a killed process left."""
+    for path in paths.optimizers(run):
+        if path < paths.optimizer(run, max(before, 0)):
+            path.unlink(missing_ok=True)
