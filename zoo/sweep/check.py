@@ -30,9 +30,20 @@ def check(nodes: Sequence[Node]) -> dict[Path, dict[str, Node]]:
         if twin is not node:
             raise ZooError(
                 f"two nodes of the grid train the same model: {' '.join(twin.overrides)} and "
-                f"{' '.join(node.overrides)}. Where a preset draws random seeds, sweep `draw`, not `seed`"
+                f"{' '.join(node.overrides)}. {why_the_same(twin, node)}"
             )
     return sweeps
+
+
+def why_the_same(twin: Node, node: Node) -> str:
+    """What to do about two nodes of one name."""
+    typed = zip(node.overrides, twin.overrides, strict=True)  # by one command
+    differing = [one.partition("=")[0] for one, other in typed if one != other]
+    if differing == ["draw"]:
+        return "Where a preset draws random seeds, sweep `draw`, not `seed`"
+    if differing:
+        return f"{', '.join(differing)} changes nothing that is trained: give one value, or another zoo.name for each"
+    return "Give each value once"
 
 
 def check_values(configs: Sequence[Mapping[str, Any]]) -> None:
