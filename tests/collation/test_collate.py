@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from analyze import make_zoo
+from tests.conftest import forget_digests
 from tests.test_commands import ROOT, command
 from zoo import ZooDataset
 from zoo.collation.collate import latest
@@ -49,12 +50,6 @@ def keep_epochs(run: Path, epochs: int) -> None:
     """Let training have stopped after so many epochs."""
     lines = paths.result(run).read_text().splitlines(keepends=True)
     paths.result(run).write_text("".join(lines[: epochs + 1]))
-
-
-def forget_digests(run: Path) -> None:
-    """Let the records be as those of version 0.1.0."""
-    records = [{key: record[key] for key in record if "sha256" not in key} for record in read_records(run)]
-    paths.result(run).write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
 def flip_a_bit(path: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from analyze import make_zoo
+from tests.conftest import forget_digests
 from zoo import ZooDataset
 from zoo.dataset.dataset import SPLITS, split_models
 from zoo.disk import paths
@@ -47,6 +48,7 @@ def gappy(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = read_state(run, 2)
     next(iter(state.values()))[0] = torch.inf
     torch.save(state, paths.checkpoint(run, 2))
+    forget_digests(run)
     make_zoo(tampered, folder / "zoo")
     return folder / "zoo"
 
