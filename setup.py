@@ -4,13 +4,17 @@ They are plain C libraries, no Python modules. Where there is no compiler, or it
 them: `zoo.engines.lanes.available()` is then false and training runs on PyTorch. Everything else is in pyproject.toml.
 """
 
+import os
 import platform
+import runpy
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SOURCES = Path("zoo/engines/lanes/src")
+PACKAGE = Path("zoo/engines/lanes")
+VERSION = runpy.run_path(str(PACKAGE / "sources.py"))  # importing it as zoo.engines.lanes.sources would import PyTorch
+SOURCES = PACKAGE / VERSION["SOURCES"]
 FLAGS = [
     "-std=c++17",
     "-O3",
@@ -19,8 +23,10 @@ FLAGS = [
     "-fno-trapping-math",
     "-ffp-contract=fast",
     "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
 ]
-FLAGS += ["-w"]  # GCC warns of its own headers, and of unrolling the loops that have one turn in some instances
+MORE_FLAGS = os.environ.get("KERNEL_FLAGS", "").split()  # have the last word, in compiling and linking (make sanitize)
 VARIANTS = {"portable": ["-DLANES=4"]}
 if platform.machine().lower() in ("x86_64", "amd64"):
     VARIANTS["avx2"] = ["-DLANES=8", "-mavx2", "-mfma"]
@@ -53,15 +59,19 @@ class BuildKernels(build_ext):
             super().run()
         except Exception as error:  # whatever is wrong with the tool chain, the package works without the kernels
             self.warn(f"the CPU engine was not built ({error}); models will be trained by PyTorch")
+        else:
+            Path(self.build_lib, PACKAGE, VERSION["RECORD"]).write_text(VERSION["digest"](SOURCES) + "\n")
 
 
 setup(
     ext_modules=[
         Extension(
-            f"zoo.engines.lanes._lanes_{name}",
+            f"{'.'.join(PACKAGE.parts)}._lanes_{name}",
             sources=[str(SOURCES / "api.cpp")],
-            depends=["setup.py", *sorted(str(header) for header in SOURCES.glob("*.h"))],
-            extra_compile_args=[*FLAGS, *flags],
+            depends=["setup.py", *sorted(str(header) for header in SOURCES.rglob("*.h"))],
+            define_macros=[("LANES_SOURCES", f'"{VERSION["digest"](SOURCES)}"')],
+            extra_compile_args=[*FLAGS, *flags, *MORE_FLAGS],
+            extra_link_args=MORE_FLAGS,
             language="c++",
             optional=True,
         )

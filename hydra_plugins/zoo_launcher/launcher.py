@@ -1,8 +1,11 @@
 """`hydra/launcher=zoo` and `hydra/launcher=dask`: the launchers behind `python train.py -m`."""
 
-from collections.abc import Iterator, Sequence
+import atexit
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
@@ -50,55 +53,91 @@ class NodeLauncher(Launcher):
     """Trains nodes on workers, see zoo.launch.launch. The task function stays unused: workers call zoo.run.run."""
 
     pack_size: int | None = None
+    workers: "Workers | None" = None
+    is_search = False
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config = config
         self.hydra_context = hydra_context
+        self.searched: dict[Path, Node] = {}
 
-    def start_workers(self, runs: int) -> "Workers":
+    def workers_for(self, runs: int) -> "Workers":
+        """The workers for so many runs, which stay until `stop`."""
         raise NotImplementedError
 
     @contextmanager
     def starting_up(self, runs: int) -> Iterator[None]:
-        """Entered before the grid is composed: what takes time can be begun here, and is ended at the exit.
+        """Entered before a sweep's grid is composed: what takes time can be begun here, and is ended at the exit.
 
         `runs`: how many there are at most.
         """
-        yield
+        try:
+            yield
+        finally:
+            self.stop()
 
-    def launch_nodes(self, nodes: Sequence["Node"]) -> None:
-        from zoo.launch.launch import launch
+    def on_devices(self, nodes: Iterable["Node"]) -> Iterable["Node"]:
+        """The nodes. Raises ZooError for one that its workers have no device for, as far as that is known here."""
+        return nodes
 
-        launch(nodes, self.start_workers, self.pack_size)
+    def stop(self) -> None:
+        if self.workers:
+            self.workers.stop()
+        self.workers = None
+
+    def launch_sweep(self, nodes: Sequence["Node"]) -> None:
+        from zoo.launch.launch import launch, whats_next
+
+        print(whats_next(nodes, launch(nodes, self.workers_for, self.pack_size)), file=sys.stderr)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Hydra's own way to call a launcher: any sweeper's, so that a search can drive it too."""
-        from zoo.node.clear_errors import clear_errors
+        """Hydra's own way to call a launcher: any sweeper's, so that a search can drive it too.
 
-        with clear_errors():
-            return self.launch_overrides(job_overrides)
+        A search calls it for batch after batch: the workers stay until the process ends.
+        """
+        if not self.is_search:
+            self.is_search = True
+            atexit.register(self.end_search)
+        try:
+            return self.launch_batch(job_overrides)
+        except BaseException:
+            self.searched = {}
+            self.stop()
+            raise
 
-    def launch_overrides(self, job_overrides: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
+    def launch_batch(self, job_overrides: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
+        from zoo.launch.launch import launch
+        from zoo.launch.single import objective, require_no_chdir
         from zoo.node.node import Node
         from zoo.node.resolvers import plain
-        from zoo.run.record import read_records
         from zoo.sweep.sweep import training
 
+        require_no_chdir(self.config.hydra)
         nodes, returns = [], []
         for overrides in job_overrides:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             nodes.append(Node(plain(config), list(overrides)))
-        with training(nodes, OmegaConf.to_container(self.config.hydra.overrides.task)):
-            self.launch_nodes(nodes)
+        with training(self.on_devices(nodes), OmegaConf.to_container(self.config.hydra.overrides.task)):
+            launch(nodes, self.workers_for, self.pack_size)
         for node in nodes:
             done = JobReturn(overrides=node.overrides, cfg=OmegaConf.create(node.config), status=JobStatus.COMPLETED)
-            done.return_value = read_records(node.run)[-1]["test_acc"]
+            done.return_value = objective(node)
             returns.append(done)
+        self.searched |= {node.run: node for node in nodes}
         return returns
+
+    def end_search(self) -> None:
+        from zoo.launch.launch import tally_of, whats_next
+
+        self.stop()
+        if nodes := list(self.searched.values()):
+            print(whats_next(nodes, tally_of(nodes)), file=sys.stderr)
 
 
 class ZooLauncher(NodeLauncher):
     """Worker processes on this machine."""
+
+    workers: "LocalWorkers | None"
 
     def __init__(self, n_jobs: int | None, pack_size: int | None):
         for name, value in (("n_jobs", n_jobs), ("pack_size", pack_size)):
@@ -106,28 +145,31 @@ class ZooLauncher(NodeLauncher):
                 raise ValueError(f"hydra.launcher.{name}={value}: must be 1 or more, or null")
         self.n_jobs = n_jobs
         self.pack_size = pack_size
-        self.workers: LocalWorkers | None = None
 
-    def start_workers(self, runs: int) -> "Workers":
-        workers = self.workers or self.new_workers(runs)
-        workers.limit(runs)
-        return workers
+    def on_devices(self, nodes: Iterable["Node"]) -> Iterable["Node"]:
+        from zoo.run.trainer_options import require_accelerator
 
-    @contextmanager
-    def starting_up(self, runs: int) -> Iterator[None]:
-        self.workers = self.new_workers(runs)
-        try:
-            yield
-        finally:
-            self.workers.stop()
-            self.workers = None
+        for node in nodes:
+            require_accelerator(node.config)
+            yield node
 
-    def new_workers(self, most: int) -> "LocalWorkers":
+    def workers_for(self, runs: int) -> "LocalWorkers":
         from joblib import cpu_count
 
         from zoo.launch.local import LocalWorkers
 
-        return LocalWorkers(min(most, self.n_jobs or cpu_count()))
+        wanted = min(runs, self.n_jobs or cpu_count())
+        self.workers = self.workers or LocalWorkers(wanted)
+        self.workers.grow(wanted)
+        if not self.is_search:
+            self.workers.limit(wanted)
+        return self.workers
+
+    @contextmanager
+    def starting_up(self, runs: int) -> Iterator[None]:
+        with super().starting_up(runs):
+            self.workers_for(runs)
+            yield
 
 
 class DaskLauncher(NodeLauncher):
@@ -139,7 +181,8 @@ class DaskLauncher(NodeLauncher):
         self.n_jobs = n_jobs
         self.pack_size = pack_size
 
-    def start_workers(self, runs: int) -> "Workers":
+    def workers_for(self, runs: int) -> "Workers":
         from zoo.launch.dask import DaskWorkers
 
-        return DaskWorkers(self.address, self.cluster, self.n_jobs, runs)
+        self.workers = self.workers or DaskWorkers(self.address, self.cluster, self.n_jobs, runs)
+        return self.workers

@@ -20,10 +20,10 @@ from analyze import make_zoo
 from tests.conftest import forget_digests
 from tests.test_commands import ROOT, command
 from zoo import ZooDataset
-from zoo.collation.collate import latest
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import tables
+from zoo.format.latest import latest_sweep
 from zoo.format.node_table import read_nodes, write_nodes
 from zoo.publication import readme as card
 from zoo.run.record import read_records, read_state
@@ -289,10 +289,13 @@ def test_nothing_to_collate(copied: Path, tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="no sweep to collate: it has no config.json"):
         make_zoo(tmp_path, tmp_path / "zoo")
     with pytest.raises(ZooError, match="holds no sweep"):
-        latest(tmp_path)
+        latest_sweep(tmp_path)
 
 
 def test_models_of_different_shapes_are_no_zoo(copied: Path, tmp_path: Path) -> None:
+    """Of a sweep of version 0.1.0: a later one refuses them before they are trained."""
+    paths.architecture(copied).unlink()
+    paths.model_source(copied).unlink()
     run = runs(copied)[0]
     params = json.loads(paths.params(run).read_text())
     params["config"]["model"]["channels_in"] = 3
@@ -351,7 +354,7 @@ def test_the_latest_sweep_is_the_one_written_last(tmp_path: Path) -> None:
         paths.config(tmp_path / name).write_text("{}")
         os.utime(paths.config(tmp_path / name), ns=(0, number * 1000))
     (tmp_path / "d").mkdir()
-    assert latest(tmp_path).name == "c"
+    assert latest_sweep(tmp_path).name == "c"
 
 
 def test_the_command(sweep: Path, tmp_path: Path) -> None:

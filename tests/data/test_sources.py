@@ -4,8 +4,11 @@ import bz2
 import hashlib
 import io
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 import zipfile
@@ -23,9 +26,12 @@ from torch.utils.data import random_split
 from torchvision import datasets
 from torchvision.transforms import CenterCrop, Compose, Grayscale, Normalize, Resize, ToTensor
 
-from zoo.data import DataError, Images, Split, prepare, sources
+from zoo.data import DataError, Images, Split, sources
+from zoo.data.prepare import prepare
+from zoo.disk import locks, paths
 
-CONF = Path(__file__).parent.parent.parent / "conf"
+ROOT = Path(__file__).parent.parent.parent
+CONF = ROOT / "conf"
 TRAIN, VAL, TEST = 5, 3, 2  # images in the files written below
 
 # train, val, test of the released zoos
@@ -186,9 +192,9 @@ def write_stl10(root: Path, monkeypatch) -> tuple[Samples, Samples]:
         (folder / f"{part}_X.bin").write_bytes(images.transpose(0, 3, 2, 1).tobytes())
         (folder / f"{part}_y.bin").write_bytes((labels + 1).astype(np.uint8).tobytes())
     (folder / "unlabeled_X.bin").write_bytes(bytes(96 * 96 * 3))
-    for files in ("train_list", "test_list"):
-        checked = [[file, md5(folder / file)] for file, _ in getattr(datasets.STL10, files)]
-        monkeypatch.setattr(datasets.STL10, files, checked)
+    for part in ("train_list", "test_list"):
+        checked = [[file, md5(folder / file)] for file, _ in getattr(datasets.STL10, part)]
+        monkeypatch.setattr(datasets.STL10, part, checked)
     return train, test
 
 
@@ -348,7 +354,11 @@ def test_an_unreachable_download_is_one_clear_error(name, tmp_path, capsys, requ
     with pytest.raises(DataError, match="download to .* failed .*no network.*by hand.*data.root"):
         prepare(tiny_config(name, tmp_path))
     assert requests
-    assert capsys.readouterr() == ("", "")
+    printed = capsys.readouterr()
+    assert printed.out == "" and [line.split(" ")[0] for line in printed.err.splitlines()] == [
+        "preparing",
+        "downloading",
+    ]
 
 
 @pytest.mark.parametrize("name", WRITE)
@@ -386,7 +396,11 @@ def test_a_download_is_unpacked_quietly(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sources, "TINY_IMAGENET_MD5", hashlib.md5(archive.getvalue()).hexdigest())
     images = Images.load(prepare(tiny_config("tiny_imagenet", tmp_path)))
     assert_split(images.testset, test, Compose(TRANSFORMS["tiny_imagenet"]))
-    assert capsys.readouterr() == ("", "")
+    printed = capsys.readouterr()
+    assert printed.out == "" and [line.split(" ")[0] for line in printed.err.splitlines()] == [
+        "preparing",
+        "downloading",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -405,6 +419,10 @@ def test_wrong_counts_give_both_numbers(override, numbers, tmp_path, monkeypatch
 
 def own_source(root: Path, download: bool) -> sources.Source:
     return sources.Source(random_samples(6, 20, 30, classes=2), random_samples(2, 20, 30, classes=2), ["a", "b"])
+
+
+def whole_source(root: Path, download: bool) -> sources.Source:
+    return sources.Source(random_samples(6, 20, 30, classes=2), None, ["a", "b"])
 
 
 OWN = {
@@ -449,7 +467,7 @@ def test_an_own_data_set_is_one_function_and_one_config(tmp_path):
 def test_a_config_that_does_not_fit_the_images_is_one_clear_error(changes, message, tmp_path):
     with pytest.raises(DataError, match=message):
         prepare(OWN | {"cache": str(tmp_path)} | changes)
-    assert list(tmp_path.iterdir()) == []
+    assert kept(tmp_path) == []
 
 
 def mislabelled_source(root: Path, download: bool) -> sources.Source:
@@ -468,7 +486,7 @@ def test_prepared_images_are_used_again_without_the_raw_files(tmp_path, monkeypa
     assert prepare(tiny_config("mnist", tmp_path)) == path
     assert path.stat().st_mtime_ns == made
     assert path.parent == tmp_path / "cache" and path.name.startswith("mnist-")
-    assert list(path.parent.iterdir()) == [path]
+    assert kept(path.parent) == [path.with_suffix(".json"), path]
 
 
 def test_every_option_that_changes_the_tensors_names_another_file(tmp_path):
@@ -485,19 +503,117 @@ def test_every_option_that_changes_the_tensors_names_another_file(tmp_path):
     assert prepare(data | {"root": "elsewhere", "download": True}) == prepare(data)
 
 
-def test_a_process_that_finishes_meanwhile_does_no_harm(tmp_path, monkeypatch):
+def flipped(content: bytes) -> bytes:
+    """One bit of a tensor is another."""
+    damaged = bytearray(content)
+    damaged[len(damaged) // 2] ^= 1
+    return bytes(damaged)
+
+
+def kept(cache: Path) -> list[Path]:
+    """What lies in the cache, but for the lock."""
+    return sorted(path for path in cache.iterdir() if path.name != ".prepare.lock")
+
+
+def prepare_elsewhere(folder: Path) -> "subprocess.Popen[str]":
+    """Another process that prepares the same images."""
+    code = "from tests.data.test_sources import OWN; from zoo.data.prepare import prepare; "
+    code += f"prepare(OWN | {{'cache': {str(folder)!r}}})"
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def test_one_process_prepares_and_the_others_wait(tmp_path):
+    with locks.locked(paths.preparation_lock(tmp_path)):
+        other = prepare_elsewhere(tmp_path)
+        line = other.stderr.readline()
+    assert line.startswith(f"waiting for {paths.preparation_lock(tmp_path)}, which another process holds (process ")
+    assert other.wait(60) == 0 and len(kept(tmp_path)) == 2
+
+
+def test_what_a_killed_preparation_left_is_removed(tmp_path, capsys):
+    path = prepare(OWN | {"cache": str(tmp_path)})
+    path.unlink()
+    leftover = path.with_name(f".{path.name}.0123abcd.tmp")
+    leftover.touch()
+    prepare(OWN | {"cache": str(tmp_path)})
+    assert kept(tmp_path) == [path.with_suffix(".json"), path]
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:900], lambda whole: whole[:-1], flipped])
+def test_a_damaged_file_of_the_cache_is_made_anew(tmp_path, capsys, damage):
     data = OWN | {"cache": str(tmp_path)}
-
-    def source_during_which_another_process_prepares(root: Path, download: bool) -> sources.Source:
-        monkeypatch.setitem(globals(), "own_source", original)
-        prepare(data)
-        return original(root, download)
-
-    original = own_source
-    monkeypatch.setitem(globals(), "own_source", source_during_which_another_process_prepares)
     path = prepare(data)
-    assert len(Images.load(path).trainset) == 4
-    assert list(tmp_path.iterdir()) == [path]
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    assert prepare(data) == path and path.read_bytes() == whole
+    assert "anew: it was damaged" in capsys.readouterr().err
+
+
+def test_a_flipped_bit_is_an_error_when_read(tmp_path):
+    path = prepare(OWN | {"cache": str(tmp_path)})
+    path.write_bytes(flipped(path.read_bytes()))
+    with pytest.raises(DataError, match="is damaged or holds no images .its content has changed"):
+        Images.load(path)
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "svhn", "eurosat"])
+def test_raw_files_that_changed_are_prepared_anew(name, tmp_path, capsys, monkeypatch):
+    data = tiny_config(name, tmp_path)
+    WRITE[name](Path(data["root"]), monkeypatch)
+    path = prepare(data)
+    before = path.stat().st_mtime_ns
+    assert prepare(data).stat().st_mtime_ns == before and "anew" not in capsys.readouterr().err
+    for file in Path(data["root"]).rglob("*"):
+        os.utime(file)
+    assert prepare(data).stat().st_mtime_ns > before
+    assert f"anew: the raw files in {data['root']} have changed" in capsys.readouterr().err
+    shutil.rmtree(data["root"])
+    assert prepare(data) == path  # what they made is still good
+
+
+def test_another_file_in_a_users_folder_is_a_change(tmp_path, capsys):
+    data = OWN | {"cache": str(tmp_path / "cache"), "root": str(tmp_path / "raw")}
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/one.png").touch()
+    prepare(data)
+    (tmp_path / "raw/two.png").touch()
+    prepare(data)
+    assert "have changed" in capsys.readouterr().err
+
+
+def test_images_differ_by_their_digests(tmp_path):
+    digests = {
+        Images.load(prepare(OWN | {"cache": str(tmp_path)} | change)).digest
+        for change in ({}, {"split_seed": 1}, {"std": [2.0]}, {"cache": str(tmp_path / "other")})
+    }
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"std": [0]}, r"data.std=\[0\]: must be a list of finite numbers, one per channel, above 0"),
+        ({"mean": [float("nan")]}, "data.mean=.NaN.: must be a list of finite numbers"),
+        ({"mean": 0.5}, "data.mean=0.5: must be a list"),
+        ({"train": -1}, "data.train=-1: must be a whole number, 1 or more"),
+        ({"classes": "ten"}, 'data.classes="ten": must be a whole number'),
+        ({"root": None}, "data.root=null: must be a folder's path"),
+        ({"size": 0}, "data.size=0: must be a whole number of pixels"),
+        ({"source": "nowhere.at_all"}, "data.source=nowhere.at_all can't be found .*a data source is a function"),
+        ({"source": "torchvision.datasets.ImageFolder"}, "data.source=torchvision.datasets.ImageFolder failed"),
+        ({"source": "builtins.print"}, "data.source=builtins.print returned a NoneType: a data source is a function"),
+    ],
+)
+def test_a_value_that_no_images_can_be_prepared_with_is_one_line(tmp_path, change, message):
+    with pytest.raises(DataError, match=message) as error:
+        prepare(OWN | {"cache": str(tmp_path)} | change)
+    assert "\n" not in str(error.value)
+
+
+def test_without_test_images(tmp_path):
+    source = {"source": f"{__name__}.whole_source", "train": 4, "val": 2, "test": 0}
+    images = Images.load(prepare(OWN | {"cache": str(tmp_path)} | source))
+    assert len(images.testset) == 0 and images.testset.images.shape == (0, 1, 20, 30)
 
 
 def test_an_unwritable_cache_is_one_clear_error(tmp_path):
@@ -514,18 +630,18 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(DataError, match="cannot write .*own-.*no space left"):
         prepare(OWN | {"cache": str(tmp_path)})
-    assert list(tmp_path.iterdir()) == []
+    assert kept(tmp_path) == []
 
 
 def test_saved_images_load_as_plain_values(tmp_path):
     images = Images.load(prepare(OWN | {"cache": str(tmp_path)}))
     images.save(tmp_path / "copy.pt")
     saved = torch.load(tmp_path / "copy.pt", weights_only=True)
-    keys = ["name", "trainset", "valset", "testset", "split_seed", "classes", "mean", "std"]
+    keys = ["name", "trainset", "valset", "testset", "split_seed", "classes", "mean", "std", "digest"]
     assert list(saved) == keys and list(saved["trainset"]) == ["images", "labels"]
     assert torch.equal(saved["trainset"]["images"], images.trainset.images)
     assert json.dumps([saved[key] for key in keys if not key.endswith("set")]) == json.dumps(
-        ["own", 42, ["a", "b"], [0.25], [0.5]]
+        ["own", 42, ["a", "b"], [0.25], [0.5], images.digest]
     )
 
 

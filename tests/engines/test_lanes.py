@@ -1,7 +1,9 @@
 """The CPU engine against PyTorch: layers, optimizers, instruction sets, and a model's independence of its pack."""
 
+from collections.abc import Iterator
 from functools import cache
 from math import prod
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.engines import lanes
-from zoo.engines.lanes import library
+from zoo.engines.lanes import library, sources
 from zoo.engines.lanes.dropout import philox
+from zoo.engines.lanes.engine import STATE
+from zoo.engines.lanes.layers import ACTIVATIONS as ACTIVATION_NAMES
 
 VARIANTS = lanes.variants()
 pytestmark = pytest.mark.skipif(not VARIANTS, reason="the CPU engine was not built: no C++ compiler at installation")
 
-FUNCTIONS = {"exp": 0, "log": 1, "tanh": 2, "sigmoid": 3, "erf": 4}
 ACTIVATIONS = [nn.Tanh, nn.ReLU, nn.Sigmoid, nn.GELU, nn.LeakyReLU, nn.SiLU]
 
 
@@ -124,9 +127,9 @@ def assert_gradients(models: list[nn.Sequential], shape: tuple[int, int, int], x
 def call(variant: str, name: str, x: np.ndarray) -> np.ndarray:
     x = np.ascontiguousarray(x, dtype=np.float32)
     out = np.empty_like(x)
-    floats = library.FLOATS
-    args = FUNCTIONS[name], x.ctypes.data_as(floats), out.ctypes.data_as(floats), x.size
-    assert library.load(variant).lanes_function(*args)
+    kernels, floats = library.load(variant), library.FLOATS
+    which = kernels.numbers["Function"][name]
+    kernels.library.lanes_function(which, x.ctypes.data_as(floats), out.ctypes.data_as(floats), x.size)
     return out
 
 
@@ -433,11 +436,11 @@ def test_philox_gives_the_published_numbers():
 
 def test_kernels_draw_the_documented_masks(variant):
     kernels = library.load(variant)
-    width, n, sample, layer, step = kernels.lanes_width(), 101, 3, 2, 2**33 + 5
+    width, n, sample, layer, step = kernels.lanes, 101, 3, 2, 2**33 + 5
     keys = np.random.default_rng(0).integers(2**64, size=width, dtype=np.uint64)
     rates = np.linspace(0, 0.9, width).astype(np.float32)
     out = np.empty((n, width), dtype=np.float32)
-    kernels.lanes_dropout_factors(
+    kernels.library.lanes_dropout_factors(
         keys.ctypes.data_as(library.KEYS), rates.ctypes.data_as(library.FLOATS), step, layer, sample, n,
         out.ctypes.data_as(library.FLOATS),
     )  # fmt: skip
@@ -619,6 +622,96 @@ def test_the_engine_can_be_switched_off(monkeypatch):
         lanes.Engine(cnn_s(), (1, 28, 28), 1)
     monkeypatch.setenv("ZOO_LANES", "avx1024")
     assert "choose from" in lanes.reason()
+
+
+# ---------------------------------------------------------------------------------------- the kernels and their sources
+
+
+@pytest.fixture
+def loaded_anew() -> Iterator[None]:
+    """Whatever this test loads is loaded for it alone."""
+    library.load.cache_clear()
+    yield
+    library.load.cache_clear()
+
+
+def assert_refused(found: str) -> None:
+    assert not lanes.available() and lanes.variants() == []
+    reason = lanes.reason()
+    assert reason is not None and "\n" not in reason
+    assert found in reason and "pip install --editable ." in reason
+    with pytest.raises(RuntimeError, match="reinstall"):
+        lanes.Engine(cnn_s(), (1, 28, 28), 1)
+
+
+@pytest.mark.parametrize("forced", [True, False])
+def test_kernels_of_other_sources_are_refused(forced, loaded_anew, monkeypatch):
+    built_from = library.sources.expected(library.PACKAGE)
+    monkeypatch.setattr(library.sources, "expected", lambda package: "0123456789abcdef")
+    if not forced:
+        monkeypatch.delenv("ZOO_LANES")
+    assert_refused(f"are built from sources {built_from}, and the sources here are 0123456789abcdef:")
+
+
+def test_kernels_that_describe_nothing_are_refused(loaded_anew, monkeypatch):
+    """Those of version 0.1.0."""
+    monkeypatch.setattr(library.ctypes, "CDLL", lambda path: SimpleNamespace(lanes_cpu_level=lambda: 2))
+    assert_refused("are of version 0.1.0")
+
+
+def test_a_slower_variant_does_not_replace_a_stale_one_without_a_word(loaded_anew, monkeypatch):
+    if len(VARIANTS) == 1:
+        pytest.skip("there is one variant only")
+    fastest, describe = VARIANTS[0], library.describe
+
+    def describe_stale(loaded, variant):
+        if variant == fastest:
+            raise library.stale(variant, "built from others", "x")
+        return describe(loaded, variant)
+
+    monkeypatch.setattr(library, "describe", describe_stale)
+    monkeypatch.delenv("ZOO_LANES")
+    assert not lanes.available() and "built from others" in lanes.reason()
+    monkeypatch.setenv("ZOO_LANES", VARIANTS[1])
+    assert lanes.available()
+
+
+def test_the_digest_of_the_sources_tells_any_change(tmp_path):
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "a.cpp").write_text("1")
+    (tmp_path / "kernels" / "b.h").write_text("2")
+    digests = [sources.digest(tmp_path)]
+    (tmp_path / "notes.txt").write_text("no source")
+    assert sources.digest(tmp_path) == digests[0]
+    (tmp_path / "kernels" / "b.h").write_text("3")
+    digests.append(sources.digest(tmp_path))
+    (tmp_path / "kernels" / "b.h").rename(tmp_path / "b.h")
+    digests.append(sources.digest(tmp_path))
+    assert len(set(digests)) == 3
+
+
+def test_the_record_of_the_build_is_expected_or_else_the_sources(tmp_path):
+    assert sources.expected(tmp_path) is None
+    (tmp_path / sources.SOURCES).mkdir()
+    assert sources.expected(tmp_path) == sources.digest(tmp_path / sources.SOURCES)
+    (tmp_path / sources.RECORD).write_text("0123\n")
+    assert sources.expected(tmp_path) == "0123"
+
+
+def test_both_languages_know_the_same_names(variant):
+    numbers = library.load(variant).numbers
+    assert set(numbers["Optimizer"]) == set(STATE)
+    assert set(numbers["Activation"]) == {"none", *ACTIVATION_NAMES.values()}
+    assert set(numbers["State"]) == {"parameters"} | {where for state in STATE.values() for where in state.values()}
+    for table in numbers.values():
+        assert sorted(table.values()) == list(range(len(table)))
+
+
+def test_structures_lie_in_memory_as_the_kernels_say(variant):
+    structures = library.load(variant).structures
+    assert [name for name, _ in structures["LayerSpec"]._fields_][:2] == ["kind", "outputs"]
+    with pytest.raises(RuntimeError, match="Broken has 5 bytes, and Python's 4"):
+        library.structure("Broken", 5, [("a", "int32")])
 
 
 def test_the_variant_can_be_forced(variant):

@@ -72,19 +72,20 @@ def test_faults_hurt_only_their_own_run(tmp_path: Path) -> None:
         tmp_path,
         "-m",
         "model=fragile",
-        "model.faults={1:raise,2:exit,3:kill}",
+        "model.faults={1:raise,2:exit,3:kill,4:terminate}",
         "seed=range(0,8)",
         "hydra.launcher.n_jobs=1",
     )
-    assert done.returncode == 1 and "3 of 8 runs failed" in done.stderr
+    assert done.returncode == 1 and "4 of 8 runs failed" in done.stderr
     errors = {path.parent.name: path.read_text() for path in (tmp_path / "sweeps/tiny").glob("*/error.txt")}
     by_seed = {seed: text for seed in range(8) for name, text in errors.items() if f"seed{seed}_" in name}
-    assert by_seed.keys() == {1, 2, 3}
+    assert by_seed.keys() == {1, 2, 3, 4}
     assert "ArithmeticError: no such luck" in by_seed[1] and "log:\nabout to fail" in by_seed[1]
     assert "SystemExit: giving up" in by_seed[2]
     assert "The worker process died, twice" in by_seed[3] and "SIGKILL" in by_seed[3]
+    assert "The worker process died, twice" in by_seed[4] and "SIGTERM" in by_seed[4]
     finished = [run.name for run in (tmp_path / "sweeps/tiny").glob("*/") if len(read_records(run)) == 2]
-    assert len(finished) == 5 and not set(finished) & errors.keys()
+    assert len(finished) == 4 and not set(finished) & errors.keys()
     for name in errors:  # every failure is in the table, with the file that tells more
         assert f"sweeps/tiny/{name}/error.txt" in done.stderr
 

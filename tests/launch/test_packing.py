@@ -3,14 +3,12 @@
 from collections.abc import Callable, Sequence
 
 import pytest
-from torch import nn
 
 from zoo.engines import lanes
-from zoo.launch.packing import balanced, pack
-from zoo.models.cnn import CNNSmall
+from zoo.launch.packing import balanced, notice, pack
 from zoo.node.grid import Grid
 from zoo.node.node import Node
-from zoo.run.engine import layers_of, unsupported
+from zoo.run.engine import unsupported
 
 needs_engine = pytest.mark.skipif(not lanes.available(), reason="the CPU engine was not built here")
 
@@ -28,28 +26,17 @@ needs_engine = pytest.mark.skipif(not lanes.available(), reason="the CPU engine 
         (["schedule=one_cycle"], "schedule=one_cycle"),
         (["augmentation=crop_flip"], "augmentation=crop_flip"),
         (["+optim.amsgrad=true"], "optim.amsgrad"),
-        (["model=resnet18", "data.size=28"], "ResNet18 layers are not supported"),
-        (["model=fragile"], "Fragile layers are not supported"),
+        (["model=resnet18", "data.size=28"], "the model's forward calls add, for which the engine knows no layer"),
+        (
+            ["model=fragile"],
+            "the model's forward cannot be followed: symbolically traced variables cannot be used as inputs to control "
+            "flow",
+        ),
     ],
 )
 def test_unsupported(grid: Callable[..., Grid], overrides: list[str], reason: str | None) -> None:
     [node] = grid(*overrides)
     assert unsupported(node) == reason
-
-
-def test_layers_are_known_only_where_they_are_applied_in_order() -> None:
-    class Twice(nn.Sequential):
-        def forward(self, x):
-            return super().forward(super().forward(x))
-
-    class Plain(nn.Sequential):
-        pass
-
-    assert len(layers_of(CNNSmall(1))) == 12
-    assert len(layers_of(Plain(nn.Flatten(), nn.Linear(4, 4)))) == 2
-    twice = Twice(nn.Linear(4, 4))
-    assert layers_of(twice) == [twice]
-    assert lanes.supported([nn.Flatten(), twice], (1, 2, 2)) == "Twice layers are not supported"
 
 
 @needs_engine
@@ -77,6 +64,19 @@ def test_every_node_is_in_one_pack(grid: Callable[..., Grid]) -> None:
         assert sorted(p.run for nodes in packs for p in nodes) == sorted(p.run for p in nodes)
         assert all(len(members) == 1 for members in packs if members[0].config["engine"] == "torch")
         assert max(map(len, packs)) == (size or 16)
+
+
+@needs_engine
+def test_each_reason_for_the_slow_way_is_told_once(grid: Callable[..., Grid]) -> None:
+    nodes = [*grid("seed=range(0,5)"), *grid("seed=range(0,3)", "optim.lr=1e-3,1e-4", "schedule=one_cycle")]
+    nodes += [*grid("seed=1", "+optim.amsgrad=true"), *grid("engine=torch", "seed=range(0,4)")]
+    told = notice(nodes)
+    assert told is not None and told.splitlines() == [
+        "6 of 16 models through PyTorch, far slower: schedule=one_cycle",
+        "1 of 16 models through PyTorch, far slower: optim.amsgrad",
+    ]
+    assert notice(list(grid("seed=range(0,5)"))) is None
+    assert notice(list(grid("engine=torch"))) is None  # as the user wants it
 
 
 def numbered(*sizes: int) -> list[Sequence[Node]]:

@@ -1,7 +1,9 @@
-"""What a worker does with a run that it can't have, and with storage that fails."""
+"""What a worker does with a run that it can't have, with storage that fails; what it leaves of a task that fails."""
 
 import errno
-from collections.abc import Callable
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import zoo.run.run
 from tests.conftest import prepare
 from zoo.disk import locks, paths
+from zoo.launch.launch import Task, after_death, failed_together
 from zoo.launch.worker import work
 from zoo.node.grid import Grid
 from zoo.node.node import Node
@@ -17,7 +20,8 @@ from zoo.node.node import Node
 
 @pytest.fixture
 def nodes(grid: Callable[..., Grid], tmp_path: Path) -> list[Node]:
-    return prepare(grid(f"sweeps={tmp_path}", f"data.cache={tmp_path}", "seed=range(0,3)", "trainer.max_epochs=1"))
+    places = [f"sweeps={tmp_path}/sweeps", f"data.cache={tmp_path}/cache", "zoo.name=tiny", "trainer.max_epochs=1"]
+    return prepare(grid(*places, "seed=range(0,3)"))
 
 
 def test_a_run_that_another_process_holds_fails_alone(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +51,38 @@ def test_a_full_disk_is_known_behind_another_error(nodes: list[Node], monkeypatc
     monkeypatch.setattr(zoo.run.run, "train", fails)
     outcomes = work(nodes)
     assert len(outcomes) == 3 and all(outcome.storage for outcome in outcomes)
+
+
+def test_why_a_pack_failed_is_kept(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = nodes[:2]
+
+    def train(nodes: Sequence[Node], images: Path) -> None:
+        os.write(1, b"together" if len(nodes) > 1 else b"alone")  # pytest has replaced sys.stdout
+        if len(nodes) > 1:
+            raise ArithmeticError("too many")
+
+    monkeypatch.setattr("zoo.run.run.train", train)
+    outcomes = work(nodes)
+    assert [(outcome.run, outcome.error) for outcome in outcomes] == [(node.run, None) for node in nodes]
+    assert {outcome.pack_error for outcome in outcomes} == {"ArithmeticError: too many"}
+    text = paths.pack_error(nodes[0].run).read_text()
+    assert "Traceback" in text and "ArithmeticError: too many" in text
+    assert f"trained together:\n{nodes[0].name}\n{nodes[1].name}\n" in text
+    assert "log:\ntogether" in text and "alone" not in text
+    assert not paths.pack_error(nodes[1].run).exists() and not paths.error(nodes[0].run).exists()
+
+
+def test_why_a_pack_died_is_kept(nodes: list[Node]) -> None:
+    nodes = nodes[:2]
+    waiting: deque[Task] = deque()
+    assert after_death(Task(nodes), RuntimeError("SIGKILL\n(9)"), waiting) == []
+    assert [task.nodes for task in waiting] == [[nodes[0]], [nodes[1]]] and all(task.deaths == 1 for task in waiting)
+    text = paths.pack_error(nodes[0].run).read_text()
+    assert text.startswith("The worker process died: SIGKILL (9)") and nodes[1].name in text
+
+
+def test_a_line_says_so(nodes: list[Node]) -> None:
+    assert failed_together(nodes[:2], "ArithmeticError: too many") == (
+        "2 models failed together, so each is trained alone: ArithmeticError: too many "
+        f"({paths.pack_error(nodes[0].run)})"
+    )

@@ -8,7 +8,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 
-from zoo.node.build import build, build_model
+from zoo.node.build import build, build_model, build_schedule
 from zoo.node.grid import Grid
 from zoo.node.presets import CONF
 from zoo.node.resolvers import plain
@@ -26,8 +26,8 @@ def test_choice(grid: Callable[..., Grid], group: str, choice: str) -> None:
     assert group == "trainer" or config[group]["name"] == choice
     model = build_model(config)
     optimizer = build(config["optim"])(model.parameters())
-    if "_target_" in config["schedule"]:
-        build(config["schedule"])(optimizer, total_steps=10)
+    schedule = build_schedule(config["schedule"], optimizer)
+    assert (schedule is None) == (config["schedule"]["name"] == "constant")
     build(config["trainer"])
     get_method(config["data"]["source"])
     size = config["data"]["size"] or 32

@@ -87,7 +87,7 @@ def replaced(config: Mapping[str, Any], path: Sequence[str], value: Any) -> dict
 
 
 def test_an_option_of_the_trainer_that_nobody_listed_makes_another_model(grid: Callable[..., Grid]) -> None:
-    [plain], [precise] = grid(), grid("+trainer.precision=64-true")
+    [plain], [precise] = grid(), grid("+trainer.precision=bf16-mixed")
     assert plain.name != precise.name and plain.identity["trainer"] == {}
 
 

@@ -17,6 +17,7 @@ from zoo.models.evaluate import evaluate
 from zoo.node.build import build_model
 from zoo.node.grid import Grid
 from zoo.node.node import Node
+from zoo.run.engine import unsupported
 from zoo.run.lanes_pack import LanesPack
 from zoo.run.record import load, read_records, read_state
 from zoo.run.run import from_common_epochs, train
@@ -151,3 +152,28 @@ def test_files_are_those_of_a_run_through_pytorch(nodes: Callable[..., list[Node
             np.testing.assert_allclose(ours[1], theirs[1], rtol=tolerance, atol=tolerance)
     ours, theirs = (json.loads(paths.result(node.run).read_text().splitlines()[-1]) for node in (engine, plain))
     assert ours.keys() == theirs.keys() and ours["config"] == theirs["config"]
+
+
+@pytest.mark.parametrize("optim", ["adam", "sgd", "rmsprop"])
+def test_both_engines_train_the_same_member_of_the_population(nodes: Callable[..., list[Node]], optim: str) -> None:
+    """20 steps with dropout: the same data order, the same masks, the same weights up to rounding."""
+    overrides = ["seed=7", "model.dropout=0.5", "batch_size=4", "trainer.max_epochs=2", f"optim={optim}"]
+    [engine], [plain] = nodes("engine", *overrides), nodes("plain", *overrides, "engine=torch")
+    assert unsupported(engine) is None and unsupported(plain) == "engine=torch"
+    train_together([engine])
+    train_together([plain])
+    for key, value in read_state(engine.run, 2).items():
+        np.testing.assert_allclose(value, read_state(plain.run, 2)[key], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("optim", ["adam", "sgd", "rmsprop"])
+def test_what_an_optimizer_is_not_given_is_pytorchs_default(nodes: Callable[..., list[Node]], optim: str) -> None:
+    lacking = ["~optim.lr", "~optim.weight_decay", *(["~optim.momentum"] if optim != "adam" else [])]
+    [engine], [plain] = (
+        nodes(name, f"optim={optim}", *lacking, "trainer.max_epochs=1", f"engine={name}") for name in ("auto", "torch")
+    )
+    assert unsupported(engine) is None
+    train_together([engine])
+    train_together([plain])
+    for key, value in read_state(engine.run, 1).items():
+        np.testing.assert_allclose(value, read_state(plain.run, 1)[key], rtol=1e-4, atol=1e-6)

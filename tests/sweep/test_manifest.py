@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,7 +121,7 @@ def test_dropping_leaves_the_values_of_the_others(sweep: Path) -> None:
 
 
 def test_other_images_of_the_same_name_are_refused(sweep: Path) -> None:
-    manifest = Manifest.read(sweep).including({}, [], images="one")
+    manifest = replace(Manifest.read(sweep), images="one")
     assert manifest.including({}, [], images="one").images == "one"
     with pytest.raises(ZooError, match="was begun with other images of the same name"):
         manifest.including({}, [], images="another")
@@ -130,3 +131,9 @@ def test_reading_is_lossless(sweep: Path, grid: Callable[..., object]) -> None:
     for name, row in Manifest.read(sweep).rows.items():
         params = json.loads(paths.params(sweep / name).read_text())
         assert row == {key: params[key] for key in row} and "trainer.max_epochs" in row
+
+
+def test_a_schedule_over_the_whole_training_is_not_continued(tmp_path: Path) -> None:
+    train_sweep(tmp_path, "schedule=one_cycle", "trainer.max_epochs=1", "engine=torch")
+    with pytest.raises(ZooError, match="trains to 1 epochs by a schedule that spans them all.*can't go on to 2"):
+        train_sweep(tmp_path, "schedule=one_cycle", "trainer.max_epochs=2", "engine=torch")

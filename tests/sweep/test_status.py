@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from zoo.__main__ import main
 from zoo.disk import locks, paths
 from zoo.disk.locks import is_held
 from zoo.errors import ZooError
@@ -97,6 +98,20 @@ def test_the_command(copy: Path, tmp_path: Path) -> None:
         missing.returncode == 1
         and missing.stderr.strip() == f"{tmp_path / 'nowhere'} is no sweep: it has no config.json"
     )
+
+
+def test_without_a_path_it_is_the_latest_sweep(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["zoo", "status"])
+    with pytest.raises(SystemExit, match="sweeps holds no sweep"):
+        main()
+    for number, name in enumerate(["b", "c", "a"]):
+        shutil.copytree(sweep, tmp_path / "sweeps" / name)
+        os.utime(paths.config(tmp_path / "sweeps" / name), (number, number))
+    main()
+    assert capsys.readouterr().out.startswith("sweeps/a: at rest\n24/24 epochs, 8 runs done")
 
 
 def test_no_sweep(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import tiny
 from tests.conftest import prepare
 from zoo.data.images import Images
 from zoo.disk import paths
@@ -114,3 +115,41 @@ def test_the_log_tells_each_command_and_its_end(grid: Callable[..., Grid], tmp_p
         *("began 2 nodes", "done", "began 2 nodes", "ended by KeyboardInterrupt")
     ]
     assert log[0].endswith(": seed=1,2") and log[2].endswith(": again")
+
+
+@pytest.mark.parametrize("size", [0, 1000, 100_000])
+def test_damaged_images_are_made_anew(
+    start: Callable[..., Path], capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    folder = start()
+    whole = paths.images(folder).read_bytes()
+    paths.images(folder).unlink()  # the cache has the same file
+    paths.images(folder).write_bytes(whole[:size])
+    start()
+    assert f"{paths.images(folder)} is damaged, and is made anew" in capsys.readouterr().err
+    assert paths.images(folder).read_bytes() == whole
+
+
+def test_a_flipped_bit_in_the_images_is_noticed_in_the_cache_and_in_the_sweep(
+    start: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = start()  # which has the cache's file, by a link
+    whole = paths.images(folder).read_bytes()
+    flipped = bytearray(whole)
+    flipped[50_000] ^= 1
+    paths.images(folder).write_bytes(flipped)
+    start()
+    assert "anew" in capsys.readouterr().err and paths.images(folder).read_bytes() == whole
+
+
+def test_images_of_the_same_name_but_other_content_are_refused(
+    start: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = start()
+    before = paths.images(folder).read_bytes()
+    monkeypatch.setattr(tiny, "NOISE", 1)
+    for cached in (tmp_path / "cache").iterdir():
+        cached.unlink()
+    with pytest.raises(ZooError, match="has other images than the raw files of data=tiny make now.*another zoo.name"):
+        start("seed=5")
+    assert paths.images(folder).read_bytes() == before

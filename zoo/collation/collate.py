@@ -3,70 +3,66 @@
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
-from zoo.collation.runs import Params, Records, find_nodes, link_run, read_run, reading, reason
-from zoo.collation.standalone import builder, standalone
+from zoo.collation import old_sweeps
+from zoo.collation.config import COPIED, read_config
+from zoo.collation.reading import own_file, reason
+from zoo.collation.runs import Params, Records, find_nodes, link_run, measured, read_run
+from zoo.data.images import Images
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.architecture import Architecture
+from zoo.format.escape import one_line
+from zoo.format.model_source import is_model_source
 from zoo.format.weights import WeightsWriter
 
 
-def latest(sweeps: Path) -> Path:
-    """The sweep in the folder `sweeps` that was started or continued last."""
-    configs = [paths.config(folder) for folder in sweeps.glob("*") if paths.config(folder).exists()]
-    if not configs:
-        raise ZooError(f"{sweeps} holds no sweep: train one by `python train.py -m ...`, or give sweep=FOLDER")
-    return max(configs, key=lambda path: path.stat().st_mtime_ns).parent
+@dataclass(frozen=True)
+class Member:
+    """A model that is in the zoo."""
+
+    params: Params
+    variant: int  # of the architecture
+    records: Records
 
 
 def collate(sweep: Path, zoo: Path) -> dict[str, str]:
     """Put the models of a sweep, their tables and their weights into the empty folder `zoo`. The sweep stays as it is.
 
+    A sweep is data, from anyone: nothing in it is executed, and what lies outside of it is never taken.
     Returns why a node is missing, for each that is: runs that are damaged or have not begun are left out. Raises
-    ZooError if there is nothing to collate, or if the models don't make one zoo.
+    ZooError if there is nothing to collate, the images are damaged, or the models don't make one zoo.
     """
-    config, factors, epochs = read_config(sweep)
+    factors, epochs = read_config(sweep)
+    Images.load(own_file(paths.images(sweep), sweep))
     nodes, missing = find_nodes(sweep)
     params = in_order(nodes.values(), factors)
     require_some(sweep, params, missing)
-    architecture, variants = write_architecture(zoo, params)
-    kept: list[tuple[Params, int, Records]] = []
+    architecture, source = describe(sweep, params)
+    kept: list[Member] = []
     with WeightsWriter(zoo, epochs + 1, architecture.length) as weights:
-        for node, variant in zip(tqdm(params, "collating", unit="model"), variants, strict=True):
-            run = sweep / node["node"]
+        for node in tqdm(params, "collating", unit="model"):
             try:
-                kept.append((node, variant, add_run(run, zoo, weights, architecture, variant)))
+                kept.append(add_run(sweep, node, zoo, weights, architecture, kept))
             except ZooError as error:
-                missing[run.name] = reason(error, sweep)
+                missing[node["node"]] = reason(error, sweep)
         require_some(sweep, kept, missing)
-    for path in (paths.config, paths.nodes, paths.old_nodes):
-        if path(sweep).exists():
-            shutil.copyfile(path(sweep), path(zoo))
-    files.link_or_copy(paths.images(sweep), paths.images(zoo))
+    write_description(zoo, architecture, source)
+    copy_files(sweep, zoo)
     write_tables(zoo, kept, factors, epochs)
     return missing
-
-
-def read_config(sweep: Path) -> tuple[dict[str, Any], list[str], int]:
-    """A sweep's config.json, its generating factors, and the number of epochs."""
-    for path in (paths.config(sweep), paths.images(sweep)):
-        if not path.exists():
-            raise ZooError(f"{sweep} is no sweep to collate: it has no {path.name}. Make it by train.py")
-    with reading(paths.config(sweep)):
-        config = files.read_json(paths.config(sweep))
-        return config, list(config["search_pattern"]), config["protocol"]["trainer.max_epochs"]
 
 
 def require_replaceable(zoo: Path, sweep: Path) -> None:
     """Raise ZooError if making the zoo of `sweep` in the folder `zoo` would destroy anything but an older one."""
     read_config(sweep)
+    require_name(zoo)
     if zoo.resolve().is_relative_to(sweep.resolve()) or sweep.resolve().is_relative_to(zoo.resolve()):
         raise ZooError(f"zoo_dir={zoo} and sweep={sweep} lie one in the other: choose another zoo_dir")
     if not zoo.exists() or (zoo.is_dir() and not any(zoo.iterdir())):
@@ -82,6 +78,21 @@ def require_replaceable(zoo: Path, sweep: Path) -> None:
         )
 
 
+def require_name(zoo: Path) -> None:
+    """Raise ZooError if there can be no folder `zoo`, or if it has no name of its own."""
+    try:
+        zoo.resolve().exists()
+        named = zoo.name not in ("", "..")
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # too long, with characters that no name has, links in a circle
+        raise ZooError(f"zoo_dir={one_line(zoo)} can't be a folder ({error}): choose another") from error
+    if not named:
+        raise ZooError(f"zoo_dir={zoo} has no name of its own: give the folder by its name")
+
+
 def in_order(nodes: Iterable[Params], factors: Sequence[str]) -> list[Params]:
     """Sorted by the values of the factors, the seed last."""
     keys = sorted(factors, key=lambda key: key == "seed")
@@ -93,44 +104,58 @@ def in_order(nodes: Iterable[Params], factors: Sequence[str]) -> list[Params]:
     return sorted(nodes, key=lambda node: ([rank(node.get(key)) for key in keys], node["node"]))
 
 
-def write_architecture(zoo: Path, nodes: Sequence[Params]) -> tuple[Architecture, list[int]]:
-    """Write model.py, architecture.json and index_dict.json; return the architecture and each node's variant of it.
+def describe(sweep: Path, nodes: Sequence[Params]) -> tuple[Architecture, str]:
+    """The architecture of a sweep's models, and the source of their class: as kept in it, or of an old one looked up.
 
-    Raises ZooError if a node's model can't be built by model.py alone, or has other tensors than the first's.
+    Raises ZooError if either is damaged.
     """
-    targets = sorted({node["config"]["model"]["_target_"] for node in nodes})
-    if len(targets) > 1:
-        raise ZooError(f"a zoo has models of one class, but the sweep has {' and '.join(targets)}")
-    source = standalone(targets[0])
-    build = builder(source, targets[0])
-    architecture: Architecture | None = None
-    variants: dict[str, int] = {}  # by the model's config
-    for node in nodes:
-        choice = json.dumps(node["config"]["model"])
-        if choice in variants:
-            continue
-        try:
-            with torch.device("meta"):
-                model = build(node)
-        except Exception as error:  # the class is anyone's
-            raise ZooError(f"model.py can't build the model of {node['node']} from its params.json: {error}") from error
-        architecture = architecture or Architecture.of(model)
-        try:
-            variants[choice] = architecture.include(model)
-        except ValueError as error:
-            raise ZooError(f"{node['node']} can't be in one zoo with {nodes[0]['node']}: {error}") from error
+    saved, source = paths.architecture(sweep), paths.model_source(sweep)
+    if not (saved.exists() and source.exists()):
+        return old_sweeps.describe(sweep, nodes)
+    again = f"the command that trained {sweep} makes it anew"
+    try:
+        architecture = Architecture.load(saved)
+    except ZooError as error:
+        raise ZooError(f"{saved} is damaged: {again}") from error
+    text = source.read_text(encoding="utf-8", errors="replace")
+    if not is_model_source(text):
+        raise ZooError(f"{source} is damaged: {again}")
+    return architecture, text
+
+
+def write_description(zoo: Path, architecture: Architecture, source: str) -> None:
     files.write_text(paths.model_source(zoo), source)
     architecture.save(paths.architecture(zoo))
     files.write_json(paths.index_dict(zoo), architecture.index_dict())
-    return architecture, [variants[json.dumps(node["config"]["model"])] for node in nodes]
 
 
-def add_run(run: Path, zoo: Path, weights: WeightsWriter, architecture: Architecture, variant: int) -> Records:
-    """Add a run's states and files to the zoo; return its records. Raises ZooError, and adds nothing, if damaged."""
-    records, states = read_run(run, architecture, variant)
+def copy_files(sweep: Path, zoo: Path) -> None:
+    for name in COPIED:
+        if name(sweep).exists():
+            shutil.copyfile(own_file(name(sweep), sweep), name(zoo))
+    files.link_or_copy(own_file(paths.images(sweep), sweep), paths.images(zoo))
+
+
+def add_run(
+    sweep: Path,
+    node: Params,
+    zoo: Path,
+    weights: WeightsWriter,
+    architecture: Architecture,
+    others: Sequence[Member],
+) -> Member:
+    """Add a node's states and files to the zoo. Raises ZooError, and adds nothing, if damaged."""
+    run, copy = sweep / node["node"], paths.runs(zoo) / node["node"]
+    records, states, variant = read_run(run, architecture, weights.shape[0])
+    if others and measured(records[0]) != measured(others[0].records[0]):
+        raise ZooError(f"{paths.result(run)} has other accuracies than {others[0].params['node']}")
+    try:
+        link_run(run, copy, len(records))
+    except ZooError:
+        shutil.rmtree(copy, ignore_errors=True)
+        raise
     weights.add(states)
-    link_run(run, paths.runs(zoo) / run.name, len(records))
-    return records
+    return Member(node, variant, records)
 
 
 def require_some(sweep: Path, runs: Sequence[Any], missing: Mapping[str, str]) -> None:
@@ -139,9 +164,9 @@ def require_some(sweep: Path, runs: Sequence[Any], missing: Mapping[str, str]) -
         raise ZooError(f"{sweep} holds no run to collate: train it by train.py{reasons}")
 
 
-def write_tables(zoo: Path, kept: Sequence[tuple[Params, int, Records]], factors: Sequence[str], epochs: int) -> None:
+def write_tables(zoo: Path, kept: Sequence[Member], factors: Sequence[str], epochs: int) -> None:
     """Write the tables of models and of states."""
-    params, variants, records = zip(*kept, strict=True)
-    states = tables.states(records)
+    states = tables.states([member.records for member in kept])
+    params, variants = [member.params for member in kept], [member.variant for member in kept]
     tables.write(paths.models(zoo), tables.models(params, variants, factors, states, epochs))
     tables.write(paths.metrics(zoo), states)

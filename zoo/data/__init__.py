@@ -1,6 +1,6 @@
 """The images that models are trained on."""
 
 from zoo.data.errors import DataError
-from zoo.data.images import Images, Split, prepare
+from zoo.data.images import Images, Split
 
-__all__ = ["DataError", "Images", "Split", "prepare"]
+__all__ = ["DataError", "Images", "Split"]

@@ -93,9 +93,42 @@ def error(run: Path) -> Path:
     return run / "error.txt"
 
 
+def pack_error(run: Path) -> Path:
+    """Why training the run together with others failed, if it did: they were then trained one by one."""
+    return run / "pack_error.txt"
+
+
+def profile(run: Path) -> Path:
+    """What trainer.profiler measured; Lightning puts `fit-` before the name, and `.txt` after it."""
+    return run / "profile"
+
+
 def hydra(run: Path) -> Path:
     """Hydra's own record of a run, written before it begins."""
     return run / ".hydra"
+
+
+# the cache of prepared images
+
+
+def prepared(cache: Path, name: str, digest: str) -> Path:
+    """The prepared images of a data config, which has this digest."""
+    return cache / f"{name}-{digest}.pt"
+
+
+def raw_files(prepared: Path) -> Path:
+    """What the raw files were like that the prepared images come from."""
+    return prepared.with_suffix(".json")
+
+
+def preparation_lock(cache: Path) -> Path:
+    """Held by the process that prepares images in the cache."""
+    return cache / ".prepare.lock"
+
+
+def preparation_leftovers(cache: Path) -> list[Path]:
+    """The temporary files of preparations that are under way, or were ended in the middle."""
+    return list(cache.glob(".*-????????????.*.tmp"))
 
 
 # a zoo; its config.json, dataset.pt and nodes.csv are named as the sweep's

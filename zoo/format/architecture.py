@@ -82,15 +82,34 @@ class Architecture:
     def include(self, model: nn.Module) -> int:
         """The variant of another model, a new one if need be. Raises ValueError if its tensors are others."""
         other = type(self).of(model)
+        self.add_variants(other)
+        return self.variants.index(other.variants[0])
+
+    def add_variants(self, other: Self) -> None:
+        """Take over the variants of another architecture. Raises ValueError if its tensors are others."""
         if other.tensors != self.tensors:
-            raise ValueError(
-                f"its tensors have the shapes {[entry.shape for entry in other.tensors]}, "
-                f"not {[entry.shape for entry in self.tensors]}"
-            )
-        [keys] = other.variants
-        if keys not in self.variants:
-            self.variants.append(keys)
-        return self.variants.index(keys)
+            raise ValueError(self.difference(other))
+        self.variants += [keys for keys in other.variants if keys not in self.variants]
+
+    def difference(self, other: Self) -> str:
+        """The first tensor of another architecture that is not as here."""
+        if len(other.tensors) != len(self.tensors):
+            return f"it has {len(other.tensors)} tensors, not {len(self.tensors)}"
+        pairs = zip(other.variants[0], other.tensors, self.tensors, strict=True)
+        key, its, own = next((key, its, own) for key, its, own in pairs if its != own)
+        if its.shape != own.shape:
+            return f"its {key} has the shape {its.shape}, not {own.shape}"
+        return f"its {key} is the {its.kind} {its.name} ({its.dtype}) of layer {its.layer}, not {own}"
+
+    def variant_of(self, state: Mapping[str, Tensor]) -> int:
+        """The variant whose keys a state dict has. Raises ValueError if there is none."""
+        if isinstance(state, Mapping):
+            if list(state) in self.variants:  # in this order, too
+                return self.variants.index(list(state))
+            for variant, keys in enumerate(self.variants):
+                if state.keys() == set(keys):
+                    return variant
+        raise ValueError(f"its keys are {keys_of(state)}, not {' or '.join(map(', '.join, self.variants))}")
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -170,8 +189,7 @@ class Architecture:
         """
         keys = self.variants[variant]
         if not isinstance(state, Mapping) or state.keys() != set(keys):
-            found = ", ".join(map(str, state)) if isinstance(state, Mapping) else f"those of a {type(state).__name__}"
-            raise ValueError(f"its keys are {found}, not {', '.join(keys)}")
+            raise ValueError(f"its keys are {keys_of(state)}, not {', '.join(keys)}")
         for key, entry in zip(keys, self.tensors, strict=True):
             require_kept(key, state[key])
             if list(state[key].shape) != entry.shape:
@@ -216,6 +234,11 @@ class Architecture:
             index["kernel_size"].append(weight.length // (outputs * channels))
             index["channels_in"].append(channels)
         return index
+
+
+def keys_of(state: Any) -> str:
+    """To be read in an error."""
+    return ", ".join(map(str, state)) if isinstance(state, Mapping) else f"those of a {type(state).__name__}"
 
 
 def require_kept(key: str, value: Any, trained: bool = False) -> None:

@@ -31,6 +31,9 @@ MODEL_TYPES: dict[str, type] = {
     **dict.fromkeys([*METRICS, "best_epoch"], float),
 }
 
+# Columns of either table, which no hyperparameter can be called.
+RESERVED = {*STATE_TYPES, *MODEL_TYPES}
+
 FINISHED, UNFINISHED, DIVERGED = "finished", "unfinished", "diverged"
 UNTRAINED = "not trained yet"  # why a node has no row
 
@@ -88,8 +91,9 @@ def outcome(states: pd.DataFrame, max_epochs: int) -> pd.DataFrame:
 
 
 def cell(value: Any) -> Any:
-    """A list or a mapping as JSON; all else fits into a cell as it is."""
-    return json.dumps(value) if isinstance(value, list | Mapping) else value
+    """A list, a mapping, or what would end a line, as JSON; all else fits into a cell as it is."""
+    ends_line = isinstance(value, str) and "\r" in value  # which no quotes are put around
+    return json.dumps(value) if ends_line or isinstance(value, list | Mapping) else value
 
 
 def read_models(path: Path, variants: int) -> pd.DataFrame:

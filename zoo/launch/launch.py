@@ -1,22 +1,20 @@
 """Train the nodes of a grid on many workers, so that nothing one run does hurts another, and nothing is lost."""
 
 import queue
-import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from zoo.disk import paths
 from zoo.errors import ZooError
-from zoo.launch.packing import pack
-from zoo.launch.worker import Outcome, work, write_error
+from zoo.launch.interrupt import interruptible
+from zoo.launch.packing import notice, pack
+from zoo.launch.worker import Outcome, work, write_error, write_pack_error
 from zoo.node.node import Node
-from zoo.run.engine import notice
 from zoo.run.record import claim
 from zoo.run.resumption import finish
 from zoo.sweep.progress import Progress, Tally
@@ -50,42 +48,33 @@ class Workers(Protocol):
         """End all workers at once."""
 
 
-class Interrupted(Exception):
-    """Ctrl-C, or a request to terminate."""
+def launch(nodes: Sequence[Node], workers_for: Callable[[int], Workers], pack_size: int | None = None) -> Tally:
+    """Train every node that is not finished; returns the tally of all when all are, without failures.
 
-
-def launch(nodes: Sequence[Node], start_workers: Callable[[int], Workers], pack_size: int | None = None) -> None:
-    """Train every node that is not finished; returns when all are, without failures.
-
-    `start_workers` is called with the number of runs to train, if there are any; `pack_size` see zoo.launch.packing.
+    `workers_for` is called with the number of runs to train, if there are any, and whoever starts workers there is to
+    stop them, however this ends; `pack_size` see zoo.launch.packing.
     Raises SystemExit: 1 after a table of failures, 130 when interrupted, having said how to go on; ZooError if a run
     directory holds another config, or the storage fails.
     """
-    runs = {node.run: node.max_epochs for node in nodes}
-    tally = Tally(runs, all(node.config["stop_diverged"] for node in nodes))
     unfinished = [node for node in nodes if not is_trained(node)]
-    tally.update(runs)
+    tally = tally_of(nodes)
     if not unfinished:
-        print(whats_next(nodes, tally), file=sys.stderr)
-        return
+        return tally
     if text := notice(unfinished):
         print(text, file=sys.stderr)
-    workers = start_workers(len(unfinished))
-    tasks = [Task(nodes) for nodes in pack(unfinished, workers.processes, pack_size)]
-    try:
+    with interruptible(tally.text):
+        workers = workers_for(len(unfinished))
+        tasks = [Task(nodes) for nodes in pack(unfinished, workers.processes, pack_size)]
         failures = train_tasks(tasks, workers, tally)
-    except (Interrupted, KeyboardInterrupt):
-        print(f"\nStopped: {tally.text()}. The same command again goes on from there.", file=sys.stderr)
-        raise SystemExit(130) from None
     if failures:
         print(
-            f"\n{len(failures)} of {len(runs)} runs failed; the same command again tries them once more:",
+            f"\n{len(failures)} of {len(tally.target)} runs failed; the same command again tries them once more:",
             file=sys.stderr,
         )
         for run, reason in sorted(failures.items()):
             print(f"  {run.name}\n    {reason}\n    {paths.error(run)}", file=sys.stderr)
         raise SystemExit(1)
-    print(whats_next(nodes, tally), file=sys.stderr)
+    return tally
 
 
 def whats_next(nodes: Sequence[Node], tally: Tally) -> str:
@@ -93,6 +82,12 @@ def whats_next(nodes: Sequence[Node], tally: Tally) -> str:
     sweeps = dict.fromkeys(node.sweep for node in nodes)
     commands = " and ".join(f"`python analyze.py sweep={sweep}`" for sweep in sweeps)
     return f"{tally.text()}. {commands} makes a zoo of them."
+
+
+def tally_of(nodes: Sequence[Node]) -> Tally:
+    tally = Tally({node.run: node.max_epochs for node in nodes}, all(node.config["stop_diverged"] for node in nodes))
+    tally.update(list(tally.target))
+    return tally
 
 
 def is_trained(node: Node) -> bool:
@@ -108,55 +103,48 @@ def train_tasks(tasks: Sequence[Task], workers: Workers, tally: Tally) -> dict[P
     waiting, running = deque(tasks), {}
     ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
     failures: dict[Path, str] = {}
-    with interruptible(), Progress(tally) as progress:
-        try:
-            while waiting or running:
-                while waiting and workers.capacity():
-                    task = waiting.popleft()
-                    progress.running |= {node.run for node in task.nodes}
-                    future = workers.submit(work, task.nodes)
-                    running[future] = task
-                    future.add_done_callback(ended.put)
-                future = ended.get()
-                task = running.pop(future)
-                workers.ended(future)
-                progress.running -= {node.run for node in task.nodes}
-                tally.update(node.run for node in task.nodes)
-                if death := future.exception():
-                    outcomes = after_death(task, death, waiting)
-                else:
-                    outcomes = future.result()
-                for outcome in outcomes:
-                    if outcome.storage:
-                        raise ZooError(f"{outcome.error} (in {outcome.run}); the same command again goes on from there")
-                    if outcome.error:
-                        failures[outcome.run] = outcome.error
-                        tally.failed.add(outcome.run)
-        finally:
-            workers.stop()
+    with Progress(tally) as progress:
+        while waiting or running:
+            while waiting and workers.capacity():
+                task = waiting.popleft()
+                progress.running |= {node.run for node in task.nodes}
+                future = workers.submit(work, task.nodes)
+                running[future] = task
+                future.add_done_callback(ended.put)
+            future = ended.get()
+            task = running.pop(future)
+            workers.ended(future)
+            progress.running -= {node.run for node in task.nodes}
+            tally.update(node.run for node in task.nodes)
+            death = future.exception()
+            outcomes = after_death(task, death, waiting) if death else future.result()
+            if len(task.nodes) > 1 and (reason := describe(death) if death else outcomes[0].pack_error):
+                progress.say(failed_together(task.nodes, reason))
+            for outcome in outcomes:
+                if outcome.storage:
+                    raise ZooError(f"{outcome.error} (in {outcome.run}); the same command again goes on from there")
+                if outcome.error:
+                    failures[outcome.run] = outcome.error
+                    tally.failed.add(outcome.run)
     return failures
+
+
+def failed_together(nodes: Sequence[Node], reason: str) -> str:
+    return f"{len(nodes)} models failed together, so each is trained alone: {reason} ({paths.pack_error(nodes[0].run)})"
+
+
+def describe(death: BaseException) -> str:
+    return " ".join(str(death).split())
 
 
 def after_death(task: Task, death: BaseException, waiting: deque[Task]) -> list[Outcome]:
     """Once, give each run of a task whose worker died another chance, by itself; then it has failed."""
+    reason = describe(death)
     if task.deaths == 0:
+        if len(task.nodes) > 1:
+            write_pack_error(task.nodes, f"The worker process died: {reason}")
         waiting.extendleft(Task([node], deaths=1) for node in reversed(task.nodes))
         return []
-    reason = " ".join(str(death).split())
     for node in task.nodes:
         write_error(node.run, f"The worker process died, twice: {reason}")
     return [Outcome(node.run, f"its worker process died, twice: {reason}") for node in task.nodes]
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let a request to terminate (SIGTERM, as of a batch system) end the sweep as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise Interrupted
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

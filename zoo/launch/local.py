@@ -25,29 +25,43 @@ class LocalWorkers:
     def limit(self, most: int) -> None:
         """End those that there is nothing to do for."""
         while len(self.idle) > most:
-            self.idle.pop().shutdown(wait=False, kill_workers=True)
+            give_up(self.idle.pop())
         self.processes = min(self.processes, most)
+
+    def grow(self, least: int) -> None:
+        """Start those that are missing."""
+        self.idle += [start() for _ in range(least - self.processes)]
+        self.processes = max(self.processes, least)
 
     def capacity(self) -> int:
         return len(self.idle)
 
     def submit(self, function: Callable[[Sequence[Node]], list[Outcome]], nodes: Sequence[Node]) -> Future:
         executor = self.idle.pop()
-        future = executor.submit(function, nodes)
+        try:
+            future = executor.submit(function, nodes)
+        except RuntimeError:  # its process died while it had nothing to do
+            give_up(executor)
+            self.idle.append(start())
+            return self.submit(function, nodes)
         self.busy[future] = executor
         return future
 
     def ended(self, future: Future) -> None:
         executor = self.busy.pop(future)
         if future.exception():  # loky gives up an executor whose process died
-            executor.shutdown(wait=False, kill_workers=True)
+            give_up(executor)
             executor = start()
         self.idle.append(executor)
 
     def stop(self) -> None:
         for executor in [*self.idle, *self.busy.values()]:
-            executor.shutdown(wait=False, kill_workers=True)
+            give_up(executor)
         self.idle, self.busy = [], {}
+
+
+def give_up(executor: ProcessPoolExecutor) -> None:
+    executor.shutdown(wait=False, kill_workers=True)
 
 
 def start() -> ProcessPoolExecutor:

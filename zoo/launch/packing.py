@@ -1,7 +1,8 @@
 """Which nodes are trained together."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from zoo.engines import lanes
 from zoo.node.node import Node, canonical
@@ -24,12 +25,9 @@ def pack(nodes: Sequence[Node], workers: int, pack_size: int | None = None) -> l
 
     `pack_size`: models in a pack; by default up to PACK_SIZE, and less where workers would have nothing to do.
     """
-    groups: dict[str, list[Node]] = {}
-    for node in nodes:
-        groups.setdefault(pack_key(node), []).append(node)
     packs: list[list[Node]] = []
     singles: list[list[Node]] = []
-    for group in groups.values():
+    for group in groups(nodes):
         if unsupported(group[0]) is None:
             packs += chunks(group, pack_size or PACK_SIZE)
         else:
@@ -37,6 +35,29 @@ def pack(nodes: Sequence[Node], workers: int, pack_size: int | None = None) -> l
     if pack_size is None:
         packs = balanced(packs, workers, lanes.width() if packs else PACK_SIZE)
     return packs + singles
+
+
+def groups(nodes: Sequence[Node]) -> Iterable[list[Node]]:
+    """The nodes by their pack keys."""
+    by_key: dict[str, list[Node]] = {}
+    for node in nodes:
+        by_key.setdefault(pack_key(node), []).append(node)
+    return by_key.values()
+
+
+def notice(nodes: Sequence[Node]) -> str | None:
+    """What to tell a user whose models could train much faster, and why they don't; None if nothing is to be told."""
+    if not lanes.available():
+        if all(node.config["engine"] == "torch" for node in nodes):
+            return None
+        return f"Without the CPU engine ({lanes.reason()}) models are trained one by one through PyTorch, far slower."
+    reasons: Counter[str] = Counter()
+    for group in groups(nodes):
+        reason = unsupported(group[0])
+        if reason and group[0].config["engine"] != "torch":
+            reasons[reason] += len(group)
+    lines = [f"{count} of {len(nodes)} models through PyTorch, far slower: {why}" for why, count in reasons.items()]
+    return "\n".join(lines) or None
 
 
 def chunks(nodes: Sequence[Node], size: int) -> list[list[Node]]:

@@ -4,17 +4,22 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from typing import Any
 
 import torch
 
 from zoo.data.images import Images, Split
+from zoo.disk import paths
 from zoo.launch.packing import pack
 from zoo.node.build import build_model
 from zoo.node.node import Node
-from zoo.run.engine import unsupported
-from zoo.run.record import read_whole_records
+from zoo.node.steps import batches_per_epoch
+from zoo.run.engine import PER_MODEL, unsupported
+from zoo.run.record import is_complete, read_whole_records
+from zoo.sweep.check import check
+from zoo.sweep.manifest import Manifest
 
 MEASURED = 4  # packs that are timed, of those that differ in what is trained
 STEPS = 20  # optimizer steps that each is timed over
@@ -46,35 +51,59 @@ class Plan:
         return "\n".join(lines)
 
 
+def dry_run(nodes: Sequence[Node], command: Sequence[str], workers: int, pack_size: int | None = None) -> str:
+    """What the command would do, in words. Raises ZooError as the command itself would before it trains."""
+    for folder, named in check(nodes).items():
+        Manifest.read(folder).including(named, command)
+    return f"{plan(nodes, workers, pack_size)}\nNothing was written: leave out dry_run to train."
+
+
 def plan(nodes: Sequence[Node], workers: int, pack_size: int | None = None) -> Plan:
     """Look at the nodes' runs, and time some steps of their packs on random images, on this machine.
 
     `workers`: processes that will train.
     """
-    trained = {node: len(read_whole_records(node.run)[0]) - 1 for node in nodes}
-    left = {node: max(node.max_epochs - max(epoch, 0), 0) for node, epoch in trained.items()}
-    packs = pack([node for node in nodes if left[node]], workers, pack_size)
-    speeds: dict[Any, float] = {}
+    left = {node: epochs_left(node) for node in nodes}
+    begun = {node for node in nodes if paths.result(node.run).exists()}
+    packs = [Members(members) for members in pack([node for node in nodes if left[node]], workers, pack_size)]
+    kinds: dict[Any, Members] = {}
     for members in packs:
-        if kind(members) not in speeds and len(speeds) < MEASURED:
-            speeds[kind(members)] = seconds_per_epoch(members)
-    mean = sum(speeds.values()) / len(speeds) if speeds else 0.0
-    epochs = [(max(left[node] for node in members), speeds.get(kind(members), mean)) for members in packs]
+        kinds.setdefault(members.kind, members)
+    speeds = {kind: seconds_per_epoch(members.nodes) for kind, members in itertools.islice(kinds.items(), MEASURED)}
+    mean = sum(speeds.values()) / max(len(speeds), 1)
+    through_torch = {kind for kind, members in kinds.items() if unsupported(members.nodes[0])}
+    seconds = [max(left[node] for node in members.nodes) * speeds.get(members.kind, mean) for members in packs]
     return Plan(
         finished=sum(not epochs for epochs in left.values()),
-        begun=sum(bool(left[node]) and epoch >= 0 for node, epoch in trained.items()),
-        new=sum(bool(left[node]) and epoch < 0 for node, epoch in trained.items()),
+        begun=sum(bool(left[node]) for node in begun),
+        new=sum(bool(left[node]) for node in nodes if node not in begun),
         epochs=sum(left.values()),
-        through_torch=sum(len(members) for members in packs if unsupported(members[0])),
-        seconds=sum(number * speed for number, speed in epochs) / min(workers, max(len(packs), 1)),
+        through_torch=sum(len(members.nodes) for members in packs if members.kind in through_torch),
+        seconds=max(sum(seconds) / workers, max(seconds, default=0.0)),
         size=sum((node.max_epochs + 1) * size for node, size in zip(nodes, state_sizes(nodes), strict=True)),
     )
 
 
-def kind(members: Sequence[Node]) -> tuple[Any, ...]:
-    """Packs of one kind take as long."""
-    config = members[0].config
-    return (len(members), str(config["model"]), config["optim"]["name"], config["batch_size"], unsupported(members[0]))
+def epochs_left(node: Node) -> int:
+    records, _ = read_whole_records(node.run)
+    if is_complete(records, node.max_epochs, node.config["stop_diverged"]):
+        return 0
+    return node.max_epochs - max(len(records) - 1, 0)
+
+
+@dataclass(frozen=True)
+class Members:
+    """The nodes of a pack."""
+
+    nodes: Sequence[Node]
+
+    @cached_property
+    def kind(self) -> tuple[Any, ...]:
+        """Packs of one kind take as long, and are trained by the same engine."""
+        config = self.nodes[0].config
+        groups = ("data", "model", "optim", "schedule", "augmentation", "trainer", "batch_size", "engine")
+        optim = {key: value for key, value in config["optim"].items() if key not in PER_MODEL}
+        return (len(self.nodes), str([config[group] if group != "optim" else optim for group in groups]))
 
 
 def seconds_per_epoch(members: Sequence[Node]) -> float:
@@ -86,7 +115,8 @@ def seconds_per_epoch(members: Sequence[Node]) -> float:
     made = make_pack(members, [build_model(node.config) for node in members], few, epoch=0)
     [orders] = made.train_dataloader()
     made.train_epoch(orders)  # the first time costs more
-    training = timed(lambda: made.train_epoch(orders)) / STEPS * -(-data["train"] // batch)
+    limit = members[0].config["trainer"].get("limit_train_batches")
+    training = timed(lambda: made.train_epoch(orders)) / made.batches * batches_per_epoch(data["train"], batch, limit)
     evaluation = timed(made.evaluate) / (3 * len(few.trainset)) * (data["train"] + data["val"] + data["test"])
     return training + evaluation
 

@@ -1,37 +1,81 @@
 """A run of its own, in this process: without -m, or by Hydra's own launchers."""
 
 import sys
-from contextlib import ExitStack
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import DictConfig
 
-from zoo.disk import files, paths
+from zoo.disk import files, locks, paths
+from zoo.errors import ZooError
+from zoo.launch.interrupt import interruptible
+from zoo.launch.packing import notice
+from zoo.launch.worker import write_hydra_record
 from zoo.node.node import Node
-from zoo.run.engine import notice
 from zoo.run.record import read_records
+from zoo.run.trainer_options import require_accelerator
 from zoo.sweep.progress import Progress, Tally
 from zoo.sweep.sweep import training
 
+OUR_SWEEPER = "hydra_plugins.zoo_sweeper.sweeper.ZooSweeper"
 
-def train_single(config: dict[str, Any]) -> dict[str, Any]:
+
+def train_single(config: dict[str, Any]) -> float | None:
     """Train the node of a plain config; a single run (not one of a multirun) is a sweep of one.
 
-    Returns the last record.
+    Returns its objective.
     """
+    hydra = HydraConfig.get()
+    require_no_chdir(hydra)
+    require_accelerator(config)
+    node = Node(config, list(hydra.overrides.task))
+    if config["dry_run"]:
+        from zoo.launch.plan import dry_run
+
+        print(dry_run([node], node.overrides, workers=1))
+        return None
+    if hydra.mode == RunMode.RUN:
+        train_alone(node)
+    else:
+        train_job(node, prepared=hydra.sweeper["_target_"] == OUR_SWEEPER)
+    return objective(node)
+
+
+def require_no_chdir(hydra: DictConfig) -> None:
+    if hydra.job.chdir:
+        raise ZooError("hydra.job.chdir=true: folders are found from where the command is given. Leave it out")
+
+
+def train_alone(node: Node) -> None:
+    with training([node], node.overrides):
+        if text := notice([node]):
+            print(text, file=sys.stderr)
+        tally = Tally({node.run: node.max_epochs}, node.config["stop_diverged"])
+        tally.update([node.run])
+        with interruptible(tally.text), Progress(tally) as progress:
+            progress.running.add(node.run)
+            train_here(node)
+    print(f"{node.run}: {tally.accuracy_text()}")
+
+
+def train_job(node: Node, prepared: bool) -> None:
+    """Train one node of a multirun. `prepared`: whether the sweeper has prepared its sweep, and holds it."""
+    if not prepared:
+        with training([node], node.overrides, wait=True):
+            pass
+    train_here(node)
+
+
+def train_here(node: Node) -> None:
     from zoo.run.run import train  # PyTorch Lightning takes seconds to import, and launchers have no use for it
 
-    hydra = HydraConfig.get()
-    node = Node(config, list(hydra.overrides.task))
-    with ExitStack() as held:
-        if hydra.mode == RunMode.RUN:
-            held.enter_context(training([node], node.overrides))
-            if text := notice([node]):
-                print(text, file=sys.stderr)
-            tally = Tally({node.run: node.max_epochs}, config["stop_diverged"])
-            tally.update([node.run])
-            held.enter_context(Progress(tally)).running.add(node.run)
-        held.enter_context(files.storage_errors())
+    with files.storage_errors(), locks.locked(paths.lock(node.run)):
+        write_hydra_record(node)
         train([node], paths.images(node.sweep))
-    return read_records(node.run)[-1]
+
+
+def objective(node: Node) -> float | None:
+    """What a search (Optuna and the like) maximises: accuracy on images that are neither trained nor reported on."""
+    last = read_records(node.run)[-1]
+    return last["test_acc"] if last["val_acc"] is None else last["val_acc"]

@@ -22,6 +22,8 @@ from zoo.node.node import Node
 
 LOOK_EVERY = 0.5  # seconds between two looks at whether a run is still wanted
 IDLE = 60.0  # seconds without work after which a training process ends
+DYING = 5.0  # seconds that a process may take to end after it has closed its connection
+ENDED_IDLE = "exit code 0"
 
 Function = Callable[[Sequence[Node]], list[Outcome]]
 
@@ -41,18 +43,22 @@ def train(folder: Path, function: Function, nodes: Sequence[Node]) -> list[Outco
         return [Outcome(nodes[0].run, reason, storage=True)]
     worker = get_worker()
     key = worker.get_current_task()
-    training = idle_or_new()
-    try:
-        training.connection.send((folder, function, nodes))
-        while not training.connection.poll(LOOK_EVERY):
-            if not is_wanted(worker, key):
-                training.end()
-                raise Reschedule
-        outcomes = training.connection.recv()
-    except (EOFError, ConnectionError) as error:
-        raise ProcessDied(f"{training.end()} on {socket.gethostname()}") from error
-    idle.append(training)
-    return outcomes
+    while True:
+        training, is_new = idle_or_new()
+        try:
+            training.connection.send((folder, function, nodes))
+            while not training.connection.poll(LOOK_EVERY):
+                if not is_wanted(worker, key):
+                    training.end()
+                    raise Reschedule
+            outcomes = training.connection.recv()
+        except (EOFError, ConnectionError) as error:
+            how = training.end(DYING)
+            if how == ENDED_IDLE and not is_new:  # before it saw the task, which is not to blame
+                continue
+            raise ProcessDied(f"{how} on {socket.gethostname()}") from error
+        idle.append(training)
+        return outcomes
 
 
 def is_wanted(worker: Worker, key: str) -> bool:
@@ -74,8 +80,10 @@ class TrainingProcess:
         )
         theirs.close()
 
-    def end(self) -> str:
-        """Kill it if it is alive. Returns how it ended."""
+    def end(self, patience: float = 0.0) -> str:
+        """Kill it if it is alive after so many seconds. Returns how it ended."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience)
         self.process.kill()
         self.connection.close()
         code = self.process.wait()
@@ -85,19 +93,21 @@ class TrainingProcess:
 idle: list[TrainingProcess] = []  # kept, because importing PyTorch takes seconds
 
 
-def idle_or_new() -> TrainingProcess:
+def idle_or_new() -> tuple[TrainingProcess, bool]:
+    """A training process, and whether it is a new one."""
     with suppress(IndexError):
         while (training := idle.pop()).process.poll() is not None:
             pass
-        return training
-    return TrainingProcess()
+        return training, False
+    return TrainingProcess(), True
 
 
 def main() -> None:
     """The life of a training process."""
     begin(os.getppid())
-    # batch systems send it to every process of a job: the Dask worker first reports that it leaves
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # batch systems send it to every process of a job: the Dask worker first reports that it leaves. Blocked, for
+    # where it is ignored, Lightning would handle it
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     connection = Connection(int(sys.argv[1]))
     with suppress(EOFError):
         while connection.poll(IDLE):

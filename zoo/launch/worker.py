@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -27,6 +27,7 @@ class Outcome:
     run: Path
     error: str | None = None
     storage: bool = False  # whether the error is the storage's, which no other run would escape either
+    pack_error: str | None = None  # why the pack it was in failed, before it was trained alone
 
 
 def work(nodes: Sequence[Node], patience: float = locks.PATIENCE) -> list[Outcome]:
@@ -50,10 +51,11 @@ def work(nodes: Sequence[Node], patience: float = locks.PATIENCE) -> list[Outcom
             train(nodes, paths.images(nodes[0].sweep))
     except BaseException as error:  # SystemExit and the like too: a run must not end its worker
         storage = files.is_storage(error)
-        if len(nodes) > 1 and not storage:  # only one of them may be to blame
-            left = locks.MOMENT if isinstance(error, locks.Held) else patience
-            return [outcome for node in nodes for outcome in work([node], left)]
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        if len(nodes) > 1 and not storage:  # only one of them may be to blame
+            write_pack_error(nodes, traceback.format_exc())
+            left = locks.MOMENT if isinstance(error, locks.Held) else patience
+            return [replace(outcome, pack_error=summary) for node in nodes for outcome in work([node], left)]
         if storage:
             summary += ". Make room, or make the folder writable"
         for run in runs:
@@ -70,10 +72,22 @@ def write_hydra_record(node: Node) -> None:
 
 
 def write_error(run: Path, reason: str) -> None:
-    """error.txt: the reason, and the end of the log. Where even that can't be written, the launcher's table tells."""
+    """error.txt: why the run failed."""
+    write_reason(paths.error(run), run, reason)
+
+
+def write_pack_error(nodes: Sequence[Node], reason: str) -> None:
+    """pack_error.txt, in the first node's run: why the pack failed, before its nodes are trained one by one."""
+    first = nodes[0].run
+    names = "\n".join(node.name for node in nodes)
+    write_reason(paths.pack_error(first), first, f"{reason.rstrip()}\n\ntrained together:\n{names}")
+
+
+def write_reason(path: Path, run: Path, reason: str) -> None:
+    """The reason, and the end of the run's log. Where even that can't be written, the launcher tells."""
     with suppress(OSError):
         log = paths.log(run).read_text(errors="replace")[-LOG_TAIL:] if paths.log(run).exists() else ""
-        files.write_text(paths.error(run), reason.rstrip() + (f"\n\nlog:\n{log}" if log else "") + "\n")
+        files.write_text(path, reason.rstrip() + (f"\n\nlog:\n{log}" if log else "") + "\n")
 
 
 @contextmanager
@@ -107,8 +121,15 @@ def begin(launcher: int) -> None:
     """Prepare a worker process of the launcher with this process id, on the same machine."""
     # Ctrl-C reaches every process of the terminal; it is the launcher that ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, die)
     faulthandler.enable(2)
     threading.Thread(target=end_with, args=(launcher,), daemon=True).start()
+
+
+def die(number: int, _: object) -> None:
+    """End by the signal. Lightning, where nobody handles it, would end the training as if it were finished."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def end_with(launcher: int) -> None:

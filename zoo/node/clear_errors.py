@@ -1,17 +1,94 @@
-"""How a ZooError comes through Hydra: as its message, without a traceback."""
+"""The boundary to Hydra: what was typed wrongly ends the command with a line; all other errors keep their traceback."""
 
+import difflib
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydra.errors import CompactHydraException
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from zoo.errors import ZooError
 
+FULL_ERROR = "HYDRA_FULL_ERROR"  # set to 1, it makes Hydra pass errors on instead of printing them
+IS_FULL = os.environ.get(FULL_ERROR) == "1"  # the user wants to see every traceback
+
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
-    """Turn a ZooError into the exception of which Hydra prints the message alone."""
+def clear_errors(example: str) -> Iterator[None]:
+    """Around a command. `example`: a value as this command takes it, for those who typed something else."""
+    if not IS_FULL:
+        os.environ[FULL_ERROR] = "1"
     try:
         yield
-    except ZooError as error:
-        raise CompactHydraException(str(error)) from error
+    except KeyboardInterrupt:
+        print("Stopped. The same command again goes on from there.", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        exit_if_clear(error, example)
+        raise
+    finally:
+        if not IS_FULL:
+            del os.environ[FULL_ERROR]
+
+
+@contextmanager
+def clear_job_errors() -> Iterator[None]:
+    """Around the job of a single run, of which Hydra would print the overrides before its error."""
+    try:
+        yield
+    except Exception as error:
+        if HydraConfig.get().mode == RunMode.RUN:
+            exit_if_clear(error)
+        raise
+
+
+def exit_if_clear(error: Exception, example: str = "") -> None:
+    if not IS_FULL and (text := message(error, example)):
+        raise SystemExit(text) from error
+
+
+def message(error: BaseException, example: str = "") -> str | None:
+    """What to tell the user who caused the error; None if it was none."""
+    if isinstance(error, ZooError):
+        return str(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: {str(error).splitlines()[-2]}. Values are typed as key=value, such as {example}"
+    if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
+        return unknown_key(error.__cause__) or f"{error}: {one_line(error.__cause__)}"
+    if isinstance(error, HydraException):
+        return str(error)
+    if isinstance(error, OmegaConfBaseException):
+        return message(error.__cause__) if isinstance(error.__cause__, ZooError) else one_line(error)
+    if isinstance(error, ValueError) and raised_by_hydra(error):  # for flags that exclude each other
+        return str(error)
+    return None
+
+
+def unknown_key(error: OmegaConfBaseException) -> str | None:
+    """Which keys there are instead of one that isn't, the nearest first."""
+    parent = error.parent_node
+    if not isinstance(parent, DictConfig) or error.key in parent:
+        return None
+    above = str(error.full_key).rpartition(".")[0]
+    keys = [str(key) for key in parent if not str(key).startswith("_") and key not in ("name", "hydra")]
+    nearest = difflib.get_close_matches(str(error.key), keys, n=len(keys) or 1, cutoff=0)
+    name = OmegaConf.select(parent, "name") if above else None
+    place = (f"{above}={name}" if name else above) or "the config"
+    return f"Could not override '{error.full_key}': {place} has no {error.key}. It has {', '.join(nearest)}"
+
+
+def one_line(error: OmegaConfBaseException) -> str:
+    text = str(error).splitlines()[0]
+    return f"{error.full_key}: {text}" if error.full_key else text
+
+
+def raised_by_hydra(error: BaseException) -> bool:
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("hydra.")

@@ -3,24 +3,34 @@
 from collections.abc import Mapping
 from typing import Any
 
-TYPES = {"cnn_small": "CNN", "cnn_large": "CNN3", "resnet18": "Resnet18"}
-NAMES = {"leaky_relu": "leakyrelu", "rmsprop": "rms_prop"}
+NAMES = {
+    "model": {"cnn_small": "CNN", "cnn_large": "CNN3", "resnet18": "Resnet18"},
+    "model.activation": {"leaky_relu": "leakyrelu"},
+    "optim": {"rmsprop": "rms_prop"},
+}
+
+# What each key has the value of, by the name one types.
+KEYS = {
+    "model::type": "model",
+    "model::channels_in": "data.channels",
+    "model::o_dim": "data.classes",
+    "model::nlin": "model.activation",
+    "model::dropout": "model.dropout",
+    "model::init_type": "init",
+    "optim::optimizer": "optim",
+    "optim::lr": "optim.lr",
+    "optim::wd": "optim.weight_decay",
+    "optim::momentum": "optim.momentum",
+    "training::batchsize": "batch_size",
+    "training::epochs_train": "trainer.max_epochs",
+    "seed": "seed",
+}
 
 
 def released(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """A node's values (by the names one types) under the keys of the release."""
-    return {
-        "model::type": TYPES.get(flat["model"], flat["model"]),
-        "model::channels_in": flat["data.channels"],
-        "model::o_dim": flat["data.classes"],
-        "model::nlin": NAMES.get(flat.get("model.activation"), flat.get("model.activation", "relu")),
-        "model::dropout": flat.get("model.dropout", 0.0),
-        "model::init_type": flat["init"],
-        "optim::optimizer": NAMES.get(flat["optim"], flat["optim"]),
-        "optim::lr": flat["optim.lr"],
-        "optim::wd": flat["optim.weight_decay"],
-        "optim::momentum": flat.get("optim.momentum", 0.9),
-        "training::batchsize": flat["batch_size"],
-        "training::epochs_train": flat["trainer.max_epochs"],
-        "seed": flat["seed"],
-    }
+    """A node's values (by the names one types) under the keys of the release. What it doesn't have is left out."""
+    return {key: renamed(typed, flat[typed]) for key, typed in KEYS.items() if typed in flat}
+
+
+def renamed(typed: str, value: Any) -> Any:
+    return NAMES.get(typed, {}).get(value, value) if isinstance(value, str) else value

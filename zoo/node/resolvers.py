@@ -1,10 +1,11 @@
-"""From Hydra's configs to plain ones, and what our configs may ask for: `${node_name:}`, `${random_seed:}`."""
+"""From Hydra's configs to plain ones, and what our configs may ask for: `${random_seed:}`, `${total_steps:}`."""
 
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.node.node import Node, canonical
+from zoo.node.node import canonical
+from zoo.node.steps import total_steps
 from zoo.random import distinct_seed
 
 # What random seeds follow from: the factors of the published zoos, and what they were trained on.
@@ -25,6 +26,7 @@ def random_seed(config: DictConfig) -> int:
     return distinct_seed(config["draw"], *(canonical(OmegaConf.select(config, key)) for key in SEED_FACTORS))
 
 
-# `${node_name:}` is the name of the config it stands in, `${random_seed:}` a seed of its own for each of its draws
-OmegaConf.register_new_resolver("node_name", lambda *, _root_: Node(plain(_root_)).name, replace=True)
+# `${random_seed:}`: a seed of its own for each of the draws of the config it stands in; `${total_steps:}`: how many
+# optimizer steps its training has
 OmegaConf.register_new_resolver("random_seed", lambda *, _root_: random_seed(_root_), replace=True)
+OmegaConf.register_new_resolver("total_steps", lambda *, _root_: total_steps(_root_), replace=True)

@@ -1,19 +1,17 @@
 """Which engine can train a node: the CPU engine, or else PyTorch, and why."""
 
-from collections.abc import Sequence
+from typing import Literal
 
 import torch
-from torch import nn
 
 from zoo.engines import lanes
-from zoo.models.cnn import CNN
 from zoo.node.build import build
 from zoo.node.node import Node
 
 ENGINES = ("auto", "torch")
 
 # The optimizers that the engine knows, and the arguments that it can give them.
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, tuple[Literal["adam", "sgd", "rmsprop"], set[str]]] = {
     "torch.optim.Adam": ("adam", {"lr", "weight_decay", "betas", "eps"}),
     "torch.optim.SGD": ("sgd", {"lr", "weight_decay", "momentum", "nesterov"}),
     "torch.optim.RMSprop": ("rmsprop", {"lr", "weight_decay", "momentum", "alpha", "eps"}),
@@ -30,8 +28,12 @@ def unsupported(node: Node) -> str | None:
         return "engine=torch"
     if not lanes.available():
         return lanes.reason()
-    if config["trainer"]["accelerator"] != "cpu":
-        return f"trainer.accelerator={config['trainer']['accelerator']}"
+    trainer = config["trainer"]
+    if (accelerator := trainer.get("accelerator")) != "cpu":
+        return f"trainer.accelerator={accelerator}"
+    for key in ("precision", "gradient_clip_val", "detect_anomaly"):
+        if trainer.get(key):
+            return f"trainer.{key}={trainer[key]}"
     for group in ("schedule", "augmentation"):
         if set(config[group]) - {"name"}:
             return f"{group}={config[group]['name']}"
@@ -44,20 +46,7 @@ def unsupported(node: Node) -> str | None:
     with torch.device("meta"):
         model = build(config["model"])
     shape = (config["data"]["channels"], config["data"]["size"], config["data"]["size"])
-    return lanes.supported(layers_of(model), shape)
-
-
-def layers_of(model: nn.Module) -> list[nn.Module]:
-    """The layers that the model applies one after the other; the model itself if it isn't known to do just that."""
-    if type(model).forward is nn.Sequential.forward:
-        return list(model)
-    if type(model).forward is CNN.forward:
-        return list(model.module_list)
-    return [model]
-
-
-def notice(nodes: Sequence[Node]) -> str | None:
-    """What to tell a user whose models could train much faster; None if there is nothing to tell."""
-    if lanes.available() or all(node.config["engine"] == "torch" for node in nodes):
-        return None
-    return f"Without the CPU engine ({lanes.reason()}) models are trained one by one through PyTorch, far slower."
+    try:
+        return lanes.supported(lanes.chain(model), shape)
+    except lanes.Unsupported as error:
+        return str(error)

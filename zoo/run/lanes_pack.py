@@ -13,7 +13,7 @@ from zoo.models.evaluate import evaluate
 from zoo.node.build import build
 from zoo.node.node import Node
 from zoo.random import derive
-from zoo.run.engine import OPTIMIZERS, PER_MODEL, layers_of
+from zoo.run.engine import OPTIMIZERS, PER_MODEL
 from zoo.run.pack import Metrics, Pack, State
 
 
@@ -22,10 +22,9 @@ class LanesPack(Pack):
 
     def __init__(self, nodes: Sequence[Node], models: Sequence[nn.Module], images: Images, epoch: int = 0):
         """`nodes` have the same `pack_key`; `models` are at their initialisation."""
-        super().__init__([node.seed for node in nodes], images, epoch)
+        super().__init__(nodes, images, epoch)
         # not as a submodule: Lightning need not know these, which are where states come from and go to
         self.models = tuple(models)
-        self.batch_size = nodes[0].config["batch_size"]
         self.keys = np.array([derive(seed, "dropout", 0) for seed in self.seeds], dtype=np.uint64)
         optims = [node.config["optim"] for node in nodes]
         self.groups = [
@@ -33,17 +32,17 @@ class LanesPack(Pack):
             for optim, model in zip(optims, models, strict=True)
         ]
         kind, known = OPTIMIZERS[optims[0]["_target_"]]
-        per_model = {key: [optim[key] for optim in optims] for key in PER_MODEL if key in known}
-        shared = {key: optims[0][key] for key in known - per_model.keys() if key in optims[0]}
-        rates = [[layer.p for layer in layers_of(model) if isinstance(layer, nn.Dropout)] for model in models]
+        settings = [groups[0] for groups in self.groups]  # with PyTorch's defaults for what isn't chosen
+        chosen: dict[str, Any] = {key: settings[0][key] for key in known}
+        chosen |= {key: [setting[key] for setting in settings] for key in PER_MODEL if key in known}
+        rates = [[layer.p for layer in model.modules() if type(layer) is nn.Dropout] for model in models]
         self.engine = lanes.Engine(
-            layers_of(models[0]),
+            lanes.chain(models[0]),
             images.trainset.images.shape[1:],
             len(models),
             kind,
             dropout=rates if rates[0] else None,
-            **per_model,
-            **shared,
+            **chosen,
         )
         self.engine.parameters = np.stack([flat(model.state_dict().values()) for model in models])
 
@@ -59,8 +58,8 @@ class LanesPack(Pack):
 
     def training_states(self) -> list[dict[str, Any]]:
         """As PyTorch's optimizers save theirs."""
-        averages = dict(self.engine.optimizer_state)
-        step = torch.tensor(float(averages.pop("step")))
+        averages = self.averages()
+        step = torch.tensor(float(self.engine.optimizer_state["step"]))
         found = []
         for index, (model, groups) in enumerate(zip(self.models, self.groups, strict=True)):
             parameters = dict(model.named_parameters())
@@ -72,9 +71,13 @@ class LanesPack(Pack):
             found.append({"optimizer": {"state": state, "param_groups": groups}, "schedule": None})
         return found
 
+    def averages(self) -> dict[str, np.ndarray]:
+        """What the optimizer keeps of the gradients, by PyTorch's names, each [models, parameters]."""
+        return {name: rows for name, rows in self.engine.optimizer_state.items() if isinstance(rows, np.ndarray)}
+
     def load(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:
         self.engine.parameters = np.stack([flat(state.values()) for state in states])
-        zeros = dict(self.engine.optimizer_state)
+        zeros = self.averages()
         saved = [training_state["optimizer"]["state"] for training_state in training_states]
         # PyTorch keeps no average that isn't used (momentum 0); it is zero then
         averages = {
@@ -84,10 +87,9 @@ class LanesPack(Pack):
                     for index, state in enumerate(saved)
                 ]
             )
-            for name in zeros.keys() - {"step"}
+            for name in zeros
         }
-        steps = self.epoch * -(-len(self.images.trainset) // self.batch_size)
-        self.engine.optimizer_state = {"step": steps, **averages}
+        self.engine.optimizer_state = {"step": self.epoch * self.batches, **averages}
 
     def evaluate(self) -> list[Metrics]:
         for model, state in zip(self.models, self.states(), strict=True):
@@ -100,11 +102,14 @@ class LanesPack(Pack):
         return metrics
 
     def evaluate_on(self, split: Split) -> list[tuple[float | None, float | None]]:
-        """Each model's loss and accuracy; the accuracy exactly as PyTorch finds it, which decides the near ties."""
+        """Each model's loss and accuracy. Of images whose best two logits are nearly equal, PyTorch says which is.
+
+        It sees those images alone, and may round them otherwise than in a batch of all, in the last digit.
+        """
         if not len(split):
             return [(None, None)] * len(self.models)
         found = self.engine.evaluate(split.images, split.labels)
-        results = []
+        results: list[tuple[float | None, float | None]] = []
         for index, model in enumerate(self.models):
             ties = torch.from_numpy(found.near_ties[index]).long()
             if len(ties) < found.near_tie_count[index]:

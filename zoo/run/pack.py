@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from zoo.data.images import Images, Split
+from zoo.node.node import Node
+from zoo.node.steps import batches_per_epoch
 from zoo.random import data_order
 
 State = dict[str, Tensor]
@@ -24,21 +26,33 @@ class Pack(pl.LightningModule):
     images: at these model sizes, what Lightning does around a step costs as much as the step itself.
     """
 
-    def __init__(self, seeds: Sequence[int], images: Images, epoch: int):
+    def __init__(self, nodes: Sequence[Node], images: Images, epoch: int):
         """`epoch`: how many epochs were trained before."""
         super().__init__()
         self.automatic_optimization = False
-        self.seeds = seeds
+        config = nodes[0].config
+        self.names = [node.name for node in nodes]
+        self.seeds = [node.seed for node in nodes]
         self.images = images
         self.epoch = epoch
+        self.batch_size: int = config["batch_size"]
+        limit = config["trainer"].get("limit_train_batches")
+        self.batches = batches_per_epoch(len(images.trainset), self.batch_size, limit)
+        self.saved: tuple[Sequence[State], Sequence[Mapping[str, Any]]] | None = None
+
+    def load_on_start(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:
+        """`load`, when the models are on the device that trains them: optimizers follow their parameters there."""
+        self.saved = states, training_states
 
     def on_fit_start(self) -> None:
-        splits = {
-            name: Split(split.images.to(self.device), split.labels.to(self.device))
-            for name, split in vars(self.images).items()
-            if isinstance(split, Split)
-        }
-        self.images = replace(self.images, **splits)
+        trainset, valset, testset = (
+            Split(split.images.to(self.device), split.labels.to(self.device))
+            for split in (self.images.trainset, self.images.valset, self.images.testset)
+        )
+        self.images = replace(self.images, trainset=trainset, valset=valset, testset=testset)
+        if self.saved:
+            self.load(*self.saved)
+            self.saved = None
 
     def train_dataloader(self) -> "EpochOrders":
         return EpochOrders(self)
@@ -46,6 +60,23 @@ class Pack(pl.LightningModule):
     def training_step(self, orders: Tensor, _: int) -> None:
         self.train_epoch(orders)
         self.epoch += 1
+
+    def report(self, metrics: Mapping[int, Metrics]) -> None:
+        """Show Lightning's callbacks and loggers the present epoch's metrics of some models, given by their index.
+
+        A model alone has its metrics by their names (`test_acc`), those in a pack with the node's (`test_acc/NODE`).
+        """
+        values = {
+            name if len(self.names) == 1 else f"{name}/{self.names[index]}": value
+            for index, found in metrics.items()
+            for name, value in found.items()
+            if value is not None
+        }
+        if self.epoch:
+            self.log_dict({**values, "step": float(self.epoch)}, batch_size=1)  # loggers count by `step`
+        else:  # Lightning's own logging begins with the first step
+            for logger in self.trainer.loggers:
+                logger.log_metrics(values, step=0)
 
     @abstractmethod
     def train_epoch(self, orders: Tensor) -> None:
@@ -78,5 +109,6 @@ class EpochOrders:
         return 1
 
     def __iter__(self) -> Iterator[Tensor]:
-        length, epoch = len(self.pack.images.trainset), self.pack.epoch + 1
-        yield torch.from_numpy(np.stack([data_order(seed, epoch, length) for seed in self.pack.seeds]))
+        pack = self.pack
+        orders = np.stack([data_order(seed, pack.epoch + 1, len(pack.images.trainset)) for seed in pack.seeds])
+        yield torch.from_numpy(orders[:, : pack.batches * pack.batch_size])

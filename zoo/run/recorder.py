@@ -82,6 +82,7 @@ class Recorder(pl.Callback):
             files.write_text(paths.result(self.runs[index]), lines)
         for index in active:
             self.remove_older_optimizer(index, epoch)
+        pack.report({index: metrics[index] for index in active})
         self.started = time.perf_counter()
 
     def write_states(self, index: int, epoch: int, state: State, training_state: Mapping[str, Any]) -> dict[str, str]:

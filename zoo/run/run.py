@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from torch import nn
 
 from zoo.data.images import Images
-from zoo.node.build import build, build_model
+from zoo.errors import ZooError
+from zoo.node.build import build_model
 from zoo.node.node import Node
 from zoo.run.engine import unsupported
 from zoo.run.lanes_pack import LanesPack
@@ -18,6 +19,8 @@ from zoo.run.record import claim, read_records, read_state, read_training_state
 from zoo.run.recorder import Recorder
 from zoo.run.resumption import finish, from_common_epochs
 from zoo.run.torch_pack import TorchPack
+from zoo.run.trainer import make_trainer
+from zoo.run.trainer_options import EPOCHS
 
 
 def train(nodes: Sequence[Node], images: Path) -> None:
@@ -33,26 +36,36 @@ def train(nodes: Sequence[Node], images: Path) -> None:
     unfinished = [node for node in nodes if not finish(node)]
     prepared = Images.load(images)
     for epoch, members in from_common_epochs(unfinished):
-        models = [build_model(node.config) for node in members]
-        if unsupported(members[0]) is None:
-            fit(LanesPack(members, models, prepared, epoch), members)
-        else:
-            for node, model in zip(members, models, strict=True):
-                fit(TorchPack(node, model, prepared, epoch), [node])
+        packs = [members] if unsupported(members[0]) is None else [[node] for node in members]
+        for together in packs:
+            models = [build_model(node.config) for node in together]
+            fit(make_pack(together, models, prepared, epoch), together)
+
+
+def make_pack(nodes: Sequence[Node], models: Sequence[nn.Module], images: Images, epoch: int) -> Pack:
+    """The nodes' models, at their initialisation, with the engine that trains them; `epoch` see `Pack`.
+
+    Nodes that the CPU engine can't train must come one by one.
+    """
+    if unsupported(nodes[0]) is None:
+        return LanesPack(nodes, models, images, epoch)
+    [node], [model] = nodes, models
+    return TorchPack(node, model, images, epoch)
 
 
 def fit(pack: Pack, nodes: Sequence[Node]) -> None:
     """Train the pack, whose models are at their initialisation, from its epoch's files to the end."""
-    config, epoch = nodes[0].config, pack.epoch
+    epoch = pack.epoch
     if epoch:
         records = [(node.run, read_records(node.run)[epoch]) for node in nodes]
         states = [read_state(run, epoch, record) for run, record in records]
-        pack.load(states, [read_training_state(run, epoch, record) for run, record in records])
-    left = config["trainer"]["max_epochs"] - epoch
-    # in a job of a batch system, each of its processes trains models of its own: none is a rank of one training
-    alone = LightningEnvironment()
-    trainer = build({**config["trainer"], "max_epochs": left, "callbacks": [Recorder(nodes)], "plugins": [alone]})
-    trainer.fit(pack)
+        pack.load_on_start(states, [read_training_state(run, epoch, record) for run, record in records])
+    recorder = Recorder(nodes)
+    make_trainer(nodes[0].config["trainer"], recorder, nodes[0].run, epoch).fit(pack)
+    if recorder.active() and pack.epoch < nodes[0].max_epochs:
+        raise ZooError(
+            f"trainer.callbacks: one of them stopped the training after epoch {pack.epoch}, and {EPOCHS}. Leave it out"
+        )
 
 
 def quiet() -> None:

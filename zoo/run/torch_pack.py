@@ -6,63 +6,103 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LRScheduler
 
 from zoo.data.augment import augment
 from zoo.data.images import Images
+from zoo.engines.lanes import CountedDropout
 from zoo.models.evaluate import evaluate
-from zoo.node.build import build
+from zoo.node.build import build, build_schedule
 from zoo.node.node import Node
 from zoo.random import derive
 from zoo.run.pack import Metrics, Pack, State
+from zoo.run.trainer_options import PRECISIONS
 
 
 class TorchPack(Pack):
-    """A pack of one, trained by PyTorch: any architecture, optimizer, schedule and accelerator."""
+    """A pack of one, trained by PyTorch: any architecture, optimizer, schedule, precision and accelerator."""
 
     def __init__(self, node: Node, model: nn.Module, images: Images, epoch: int = 0):
         """`model`: at its initialisation."""
         config = node.config
-        super().__init__([node.seed], images, epoch)
+        super().__init__([node], images, epoch)
         self.model = model
-        self.batch_size = config["batch_size"]
+        # the masks that the CPU engine draws: whoever trains a model, it is the same member of the population
+        self.dropout = CountedDropout(model, derive(node.seed, "dropout", 0))
         self.augmentation = build(config["augmentation"])
-        self.optimizer = build(config["optim"])(model.parameters())
-        self.schedule = None
-        if "_target_" in config["schedule"]:
-            steps = -(-len(images.trainset) // self.batch_size) * node.max_epochs
-            self.schedule = build(config["schedule"])(self.optimizer, total_steps=steps)
+        self.optimizer: torch.optim.Optimizer = build(config["optim"])(model.parameters())
+        self.schedule = build_schedule(config["schedule"], self.optimizer)
+        self.interval = config["schedule"].get("interval", "step")
+        self.options = config["trainer"]
+        self.precision = PRECISIONS.get(self.options.get("precision"))
+        self.scaler = self.make_scaler()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer
+    def make_scaler(self) -> torch.amp.GradScaler:
+        """Scales the loss for float16, whose range is small; otherwise it does nothing."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
+
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
+        """For callbacks to look at: `train_epoch` steps them."""
+        return [self.optimizer], [self.schedule] if self.schedule else []
+
+    def on_fit_start(self) -> None:
+        self.scaler = self.make_scaler()
+        super().on_fit_start()
 
     def train_epoch(self, orders: Tensor) -> None:
-        # dropout and augmentation draw from the global generators
+        # augmentation, and layers that draw otherwise than nn.Dropout, draw from the global generators
         torch.manual_seed(derive(self.seeds[0], "train", self.epoch + 1))
-        model, optimizer, schedule = self.model.train(), self.optimizer, self.schedule
+        self.model.train()
         images, labels = self.images.trainset.images, self.images.trainset.labels
         black = -torch.tensor(self.images.mean, device=self.device) / torch.tensor(self.images.std, device=self.device)
-        for indices in orders[0].split(self.batch_size):
+        for number, indices in enumerate(orders[0].split(self.batch_size), start=self.epoch * self.batches):
             batch = images[indices]
             if self.augmentation:
                 batch = augment(batch, black, **self.augmentation)
-            optimizer.zero_grad()
-            F.cross_entropy(model(batch), labels[indices]).backward()
-            optimizer.step()
-            if schedule:
-                schedule.step()
+            self.step(number, batch, labels[indices])
+            if self.schedule and self.interval == "step":
+                self.schedule.step()
+        if self.schedule and self.interval == "epoch":
+            self.schedule.step()
+
+    def step(self, number: int, batch: Tensor, labels: Tensor) -> None:
+        """An optimizer step on one batch; `number` counts them over the whole training, from 0."""
+        self.optimizer.zero_grad()
+        with (
+            self.dropout.step(number),
+            torch.autocast(self.device.type, self.precision, enabled=self.precision is not None),
+        ):
+            loss = F.cross_entropy(self.model(batch), labels)
+        self.scaler.scale(loss).backward()
+        self.clip_gradients_of_model()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def clip_gradients_of_model(self) -> None:
+        limit = self.options.get("gradient_clip_val")
+        if limit is None:
+            return
+        self.scaler.unscale_(self.optimizer)
+        if self.options.get("gradient_clip_algorithm") == "value":
+            nn.utils.clip_grad_value_(self.model.parameters(), limit)
+        else:
+            nn.utils.clip_grad_norm_(self.model.parameters(), limit)
 
     def states(self) -> list[State]:
         return [{key: value.detach().cpu() for key, value in self.model.state_dict().items()}]
 
     def training_states(self) -> list[dict[str, Any]]:
         schedule = self.schedule.state_dict() if self.schedule else None
-        return [{"optimizer": self.optimizer.state_dict(), "schedule": schedule}]
+        scaler = {"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}
+        return [{"optimizer": self.optimizer.state_dict(), "schedule": schedule, **scaler}]
 
     def load(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:
         self.model.load_state_dict(states[0])
         self.optimizer.load_state_dict(training_states[0]["optimizer"])
         if self.schedule:
             self.schedule.load_state_dict(training_states[0]["schedule"])
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(training_states[0]["scaler"])
 
     def evaluate(self) -> list[Metrics]:
         metrics: Metrics = {}

@@ -1,18 +1,24 @@
 """Every value of a grid, before anything trains."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from zoo.errors import ZooError
+from zoo.data.augment import augment
+from zoo.errors import ZooError, one_line
 from zoo.models.initialise import initialise
-from zoo.node.build import build
+from zoo.node.build import build, build_schedule
 from zoo.node.node import Node
-from zoo.run.engine import ENGINES
+from zoo.node.steps import batches_per_epoch, total_steps
+from zoo.run.trainer_options import check_options
+from zoo.sweep.values import check_choice, check_config
+
+ANY_SIZE = 32  # pixels of images that keep their own size, which is not known before they are read
 
 
 def check(nodes: Sequence[Node]) -> dict[Path, dict[str, Node]]:
@@ -40,30 +46,33 @@ def check_values(configs: Sequence[Mapping[str, Any]]) -> None:
         return not known
 
     for config in configs:
-        if config["engine"] not in ENGINES:
-            raise ZooError(f"unknown engine={config['engine']}: choose from {', '.join(ENGINES)}")
-        if not re.fullmatch(r"[\w.+-]*\w[\w.+-]*", str(config["zoo"]["name"])):
-            raise ZooError(f"zoo.name={config['zoo']['name']}: must be a folder's name, of letters, digits and _.+-")
-        for key, value, least in (
-            ("seed", config["seed"], 0),
-            ("batch_size", config["batch_size"], 1),
-            ("trainer.max_epochs", config["trainer"]["max_epochs"], 1),
-        ):
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ZooError(f"{key}={value}: must be a whole number, {least} or more")
+        check_config(config)
         data, model, init, optim = (config[group] for group in ("data", "model", "init", "optim"))
+        for group in ("model", "init", "optim", "schedule", "augmentation"):
+            if is_new(group, config[group]):
+                check_choice(group, config[group])
         with torch.device("meta"):
-            if is_new(data["channels"], data["size"], model, init):
+            if is_new(data["channels"], data["size"], model, init, optim.get("_target_")):
                 check_model(config)
-            if is_new(optim):
-                attempt("optim", optim, lambda optim=optim: build(optim)([torch.nn.Parameter(torch.zeros(1))]))
+        if is_new("training", optim, config["schedule"]):
+            check_training(optim, config["schedule"])
+        if is_new("augmentation", data["channels"], data["size"], config["augmentation"]):
+            check_augmentation(config)
+        if is_new("trainer", config["trainer"], data["train"], config["batch_size"]):
+            check_trainer(config)
 
 
 def check_model(config: Mapping[str, Any]) -> None:
     data, model, init = config["data"], config["model"], config["init"]
     network = attempt("model", model, lambda: build(model))
+    if not isinstance(init.get("weight"), Mapping) or "bias" not in init:
+        raise ZooError(
+            f"init={init['name']}: its YAML file must have `weight`, with the _target_ of a function that draws a "
+            "tensor in place and _partial_: true, and `bias`, a number, as conf/init/uniform.yaml has"
+        )
     distribution = attempt("init", init, lambda: build(init))
     attempt("init", init, lambda: initialise(network, distribution["weight"], distribution["bias"]))
+    attempt("optim", config["optim"], lambda: build(config["optim"])(network.parameters()))
     if data["size"] is None:
         return
     try:
@@ -77,6 +86,66 @@ def check_model(config: Mapping[str, Any]) -> None:
         raise ZooError(f"model={model['name']} gives outputs {tuple(logits.shape)}, not (1, {data['classes']})")
 
 
+def check_training(optim: Mapping[str, Any], schedule: Mapping[str, Any]) -> None:
+    """Take a step with the optimizer and its schedule, and see that training can be resumed with them."""
+    parameter = torch.nn.Parameter(torch.zeros(2, 2))
+    parameter.grad = torch.zeros(2, 2)
+    optimizer = attempt("optim", optim, lambda: build(optim)([parameter]))
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ZooError(f"optim={optim['name']}: {optim['_target_']} makes no torch.optim.Optimizer")
+    if schedule.get("interval", "step") not in ("step", "epoch"):
+        raise ZooError(f"schedule.interval={schedule['interval']}: must be step (after every batch) or epoch")
+    made = attempt("schedule", schedule, lambda: build_schedule(schedule, optimizer))
+    attempt("optim", optim, optimizer.step)
+    attempt("optim", optim, lambda: require_resumable(optimizer.state_dict()))
+    if made:
+        check_schedule(schedule, made)
+
+
+def check_schedule(schedule: Mapping[str, Any], made: Any) -> None:
+    if isinstance(made, ReduceLROnPlateau):
+        raise ZooError(
+            f"schedule={schedule['name']}: ReduceLROnPlateau waits for a metric, and schedules here go by steps or "
+            "epochs alone. Choose one of those, as in conf/schedule"
+        )
+    if not isinstance(made, LRScheduler):
+        raise ZooError(f"schedule={schedule['name']}: {schedule['_target_']} makes no schedule of PyTorch's")
+    attempt("schedule", schedule, made.step)
+    attempt("schedule", schedule, lambda: require_resumable(made.state_dict()))
+
+
+def require_resumable(state: Mapping[str, Any]) -> None:
+    """Raise ValueError if a state can't be saved and read back without running code."""
+    file = BytesIO()
+    try:
+        torch.save(state, file)
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except Exception as error:  # whatever pickling its values raises
+        raise ValueError("its state holds more than numbers and tensors, so training could not be resumed") from error
+
+
+def check_augmentation(config: Mapping[str, Any]) -> None:
+    data, augmentation = config["data"], config["augmentation"]
+    size = data["size"] or ANY_SIZE
+    images, black = torch.zeros(2, data["channels"], size, size), torch.zeros(data["channels"])
+    attempt("augmentation", augmentation, lambda: augment(images, black, **build(augmentation)))
+
+
+def check_trainer(config: Mapping[str, Any]) -> None:
+    trainer = config["trainer"]
+    check_options(trainer)
+    limit = trainer.get("limit_train_batches")
+    if limit is not None and total_steps(config) == 0:
+        batches = batches_per_epoch(config["data"]["train"], config["batch_size"])
+        raise ZooError(f"trainer.limit_train_batches={limit}: leaves none of the {batches} batches")
+    if trainer.get("callbacks") or trainer.get("logger"):
+        from zoo.run.trainer import callbacks, loggers  # PyTorch Lightning takes seconds to import
+
+        callbacks(trainer)
+        loggers(trainer, Path())
+
+
 def attempt(group: str, choice: Mapping[str, Any], construct: Any) -> Any:
     """`construct()`; whatever it raises, say of which choice."""
     try:
@@ -84,4 +153,4 @@ def attempt(group: str, choice: Mapping[str, Any], construct: Any) -> Any:
     except Exception as error:
         cause = error.__cause__ or error  # Hydra wraps what the class itself raised
         given = ", ".join(f"{group}.{key}={value}" for key, value in choice.items() if not key.startswith("_"))
-        raise ZooError(f"{given}: {cause}") from error
+        raise ZooError(f"{given}: {one_line(cause)}") from error

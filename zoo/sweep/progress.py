@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from tqdm import tqdm
 
 from zoo.disk import paths
 from zoo.run.record import is_complete, read_whole_records
 
+LEAST_BAR = 10  # characters
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal
 
 
@@ -25,7 +27,8 @@ class Tally:
         self.stop_diverged = stop_diverged
         self.seen: dict[Path, int] = {}  # modification times of the records
         self.epochs: dict[Path, int] = {}
-        self.accuracy: dict[Path, float] = {}
+        self.accuracy: dict[Path, float] = {}  # on the test images; where there are none, on the validation images
+        self.measured = "test"
         self.done: set[Path] = set()
         self.failed: set[Path] = set()
         self.damaged: set[Path] = set()  # with records that can't all be read: training goes on from those that can
@@ -44,12 +47,18 @@ class Tally:
             self.epochs[run] = max(len(records) - 1, 0)
             (self.damaged.add if damage else self.damaged.discard)(run)
             if self.epochs[run]:  # an untrained model's accuracy says nothing about the sweep
-                self.accuracy[run] = records[-1]["test_acc"]
+                self.measure(run, records[-1])
             if damage or not is_complete(records, self.target[run], self.stop_diverged):
                 self.done.discard(run)
                 continue
             self.done.add(run)
             self.epochs[run] = self.target[run]  # a diverged model's other epochs are not to come
+
+    def measure(self, run: Path, record: Mapping[str, Any]) -> None:
+        for split, name in (("test", "test"), ("val", "validation"), ("train", "training")):
+            if record[f"{split}_acc"] is not None:
+                self.accuracy[run], self.measured = record[f"{split}_acc"], name
+                return
 
     @property
     def total_epochs(self) -> int:
@@ -63,10 +72,21 @@ class Tally:
         """Runs done, failed and left, best and median accuracy."""
         left = len(self.target) - len(self.done) - len(self.failed)
         text = f"{len(self.done)} runs done, {len(self.failed)} failed, {left} left"
-        if self.accuracy:
-            best, median = max(self.accuracy.values()), statistics.median(self.accuracy.values())
-            text += f", test accuracy best {best:.1%}, median {median:.1%}"
-        return text
+        return f"{text}, {self.accuracy_text()}" if self.accuracy else text
+
+    def accuracy_text(self) -> str:
+        """The best and the median accuracy; of a single run, its own."""
+        if not self.accuracy:
+            return "not trained"
+        best, median = max(self.accuracy.values()), statistics.median(self.accuracy.values())
+        if len(self.target) == 1:
+            return f"{self.measured} accuracy {best:.1%}"
+        return f"{self.measured} accuracy best {best:.1%}, median {median:.1%}"
+
+    def short_text(self) -> str:
+        best = f", best {max(self.accuracy.values()):.1%}" if self.accuracy else ""
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"{len(self.done)}/{len(self.target)} runs{failed}{best}"
 
     def line(self, rate: float) -> str:
         """All that is known, in one line; `rate` in epochs per second."""
@@ -96,7 +116,7 @@ class Progress:
             unit="epoch",
             smoothing=0.05,
             disable=not sys.stderr.isatty(),
-            bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} epochs, {rate_fmt}, {remaining} left, {desc}",
+            dynamic_ncols=True,
         )
         self.thread.start()
         return self
@@ -120,13 +140,36 @@ class Progress:
     def show(self, last: bool = False) -> None:
         self.tally.update(list(self.running))
         if not self.bar.disable:
-            self.bar.set_description_str(self.tally.text(), refresh=False)
+            self.bar.bar_format = bar_format(self.bar, self.tally)
             self.bar.update(self.tally.trained_epochs - self.bar.n)
             self.bar.refresh()
         elif last or time.monotonic() >= self.next_line:
             self.next_line = time.monotonic() + LINE_EVERY
             print(self.line(), file=sys.stderr, flush=True)
 
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        tqdm.write(text, file=sys.stderr)
+
     def line(self) -> str:
         rate = (self.tally.trained_epochs - self.before) / max(time.monotonic() - self.began, 1e-9)
         return self.tally.line(rate)
+
+
+def bar_format(bar: "tqdm[Any]", tally: Tally) -> str:
+    """The most that the terminal has room for, beside a bar that one can still read."""
+    epochs = "{n_fmt}/{total_fmt} epochs"
+    tails = [
+        f" {epochs}, {{rate_fmt}}, {{remaining}} left, {tally.text()}",
+        f" {epochs}, {{remaining}} left, {tally.accuracy_text()}",
+        f" {epochs}, {{remaining}} left, {tally.short_text()}",
+        f" {{remaining}} left, {tally.short_text()}",
+        f" {tally.short_text()}",
+        "",
+    ]
+    head = "{percentage:3.0f}% |"
+    for tail in tails:
+        around = bar.format_meter(**{**bar.format_dict, "ncols": None, "bar_format": f"{head}|{tail}"})
+        if len(around) + LEAST_BAR <= (bar.ncols or sys.maxsize):
+            break
+    return f"{head}{{bar}}|{tail}"

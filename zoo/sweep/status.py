@@ -1,4 +1,4 @@
-"""`python -m zoo status SWEEP`: how far a sweep is, in progress or at rest, from its files alone."""
+"""`python -m zoo status [SWEEP]`: how far a sweep is, in progress or at rest, from its files alone."""
 
 import argparse
 import time
@@ -7,6 +7,7 @@ from pathlib import Path
 from zoo.disk import files, paths
 from zoo.disk.locks import is_held
 from zoo.errors import ZooError
+from zoo.format.latest import latest_sweep
 from zoo.format.node_table import node_names
 from zoo.run.record import read_whole_records
 from zoo.sweep.progress import Tally
@@ -42,8 +43,9 @@ def recent_rate(tally: Tally) -> float:
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     command = commands.add_parser("status", help="how far a sweep is", description="How far a sweep is.")
-    command.add_argument("sweep", type=Path, help="the sweep's directory, such as sweeps/mnist_seed")
-    command.set_defaults(run=lambda arguments: print(report(arguments.sweep)))
+    help_text = "the sweep's directory, such as sweeps/mnist_seed; without it, the latest in ./sweeps"
+    command.add_argument("sweep", type=Path, nargs="?", help=help_text)
+    command.set_defaults(run=lambda arguments: print(report(arguments.sweep or latest_sweep(Path("sweeps")))))
 
 
 def report(sweep: Path) -> str:

@@ -1,20 +1,24 @@
 """The CPU engine: populations of small networks trained in SIMD lanes, by C++ kernels.
 
-`available()` and `reason()` tell whether it can be used on this machine, `supported()` whether for a given stack of
-layers; where not, train with PyTorch. The environment variable ZOO_LANES forces a variant (avx512, avx2, portable) or
+`available()` and `reason()` tell whether it can be used on this machine, `chain()` which layers a model applies one
+after the other, `supported()` whether there are kernels for them; where not, train with PyTorch: `CountedDropout` then
+draws the engine's dropout masks. The environment variable ZOO_LANES forces a variant (avx512, avx2, portable) or
 switches the engine off (off).
 """
 
-from zoo.engines.lanes.dropout import dropout_mask
+from zoo.engines.lanes.chain import chain
+from zoo.engines.lanes.dropout import CountedDropout, dropout_mask
 from zoo.engines.lanes.engine import Engine, Evaluation
 from zoo.engines.lanes.layers import Unsupported, supported
 from zoo.engines.lanes.library import available, peak, reason, variants, width
 
 __all__ = [
+    "CountedDropout",
     "Engine",
     "Evaluation",
     "Unsupported",
     "available",
+    "chain",
     "dropout_mask",
     "peak",
     "reason",

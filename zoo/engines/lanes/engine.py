@@ -6,7 +6,7 @@ among any others, in any order, it is the same bit for bit on the same machine a
 
 import ctypes
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -14,17 +14,16 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from zoo.engines.lanes import library
-from zoo.engines.lanes.layers import plan
+from zoo.engines.lanes.layers import Plan, plan
 
 Array: TypeAlias = np.ndarray | Tensor
 
-OPTIMIZERS = ("adam", "sgd", "rmsprop")
 STATE = {
-    "adam": {"exp_avg": 1, "exp_avg_sq": 2},
-    "sgd": {"momentum_buffer": 1},
-    "rmsprop": {"square_avg": 2, "momentum_buffer": 1},
+    "adam": {"exp_avg": "first", "exp_avg_sq": "second"},
+    "sgd": {"momentum_buffer": "first"},
+    "rmsprop": {"square_avg": "second", "momentum_buffer": "first"},
 }
-"""PyTorch's names of an optimizer's averages, and where the kernels keep them (their `State`; the parameters are 0)."""
+"""The optimizers, with PyTorch's names of their averages and where the kernels keep them (`State` in src/numbers.h)."""
 
 
 class Evaluation(NamedTuple):
@@ -41,8 +40,13 @@ class Evaluation(NamedTuple):
     near_tie_count: np.ndarray
 
 
-def _pointer(array: np.ndarray, kind: type) -> ctypes._Pointer:
+def _pointer(array: np.ndarray, kind: type) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(kind))
+
+
+def _address(array: np.ndarray | None) -> int | None:
+    """For a member of a structure, which does not keep the array alive."""
+    return None if array is None else array.ctypes.data
 
 
 class Engine:
@@ -72,8 +76,8 @@ class Engine:
     ) -> None:
         if models < 1:
             raise ValueError(f"models must be at least 1, got {models}")
-        if optimizer not in OPTIMIZERS:
-            raise ValueError(f"unknown optimizer {optimizer!r}: choose from {OPTIMIZERS}")
+        if optimizer not in STATE:
+            raise ValueError(f"unknown optimizer {optimizer!r}: choose from {tuple(STATE)}")
         network = plan(layers, image_shape)
         self.variant = library.choose()
         self.image_shape = tuple(int(n) for n in image_shape)
@@ -82,7 +86,8 @@ class Engine:
         self.classes = network.classes
         self.dropout_layers = len(network.dropout_rates)
         self._handle = None
-        self._library = library.load(self.variant)
+        self._kernels = library.load(self.variant)
+        self._library = self._kernels.library
 
         self.lr = self._per_model("lr", lr)
         self.weight_decay = self._per_model("weight_decay", weight_decay)
@@ -93,24 +98,22 @@ class Engine:
         if nesterov and (optimizer != "sgd" or not self.momentum.all()):
             raise ValueError("nesterov needs the optimizer 'sgd' and a momentum above 0 for every model")
 
-        specs = (library.LayerSpec * len(network.specs))(*network.specs)
-        scalars = library.OptimizerScalars(*betas, eps, alpha, nesterov)
-        self._handle = self._library.lanes_create(
-            specs,
-            len(network.specs),
-            (ctypes.c_int32 * 3)(*self.image_shape),
-            models,
-            OPTIMIZERS.index(optimizer),
-            ctypes.byref(scalars),
-        )
+        self._create(network, nesterov, *betas, eps, alpha)
+
+    def _create(self, network: Plan, *optimizer_scalars: float) -> None:
+        """optimizer_scalars: nesterov, beta1, beta2, eps, alpha."""
+        numbers, structures = self._kernels.numbers, self._kernels.structures
+        layers = network.layer_array(self._kernels)
+        stack = structures["NetworkSpec"](ctypes.addressof(layers), len(layers), *self.image_shape)
+        optimizer = structures["OptimizerSpec"](numbers["Optimizer"][self.optimizer], *optimizer_scalars)
+        self._handle = self._library.lanes_create(ctypes.byref(stack), ctypes.byref(optimizer), self.models)
         if not self._handle:
             raise RuntimeError(f"cannot create the engine: {self._library.lanes_error().decode()}")
         self.parameter_count: int = self._library.lanes_parameters(self._handle)
         assert self.parameter_count == network.parameters
-        self._library.lanes_set_hyperparameters(
-            self._handle,
-            *(_pointer(a, ctypes.c_double) for a in (self.lr, self.weight_decay, self.momentum, self.dropout)),
-        )
+        per_model = (self.lr, self.weight_decay, self.momentum, self.dropout)
+        hyperparameters = structures["Hyperparameters"](*map(_address, per_model))
+        self._library.lanes_set_hyperparameters(self._handle, ctypes.byref(hyperparameters))
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):
@@ -122,11 +125,11 @@ class Engine:
     @property
     def parameters(self) -> np.ndarray:
         """All models' parameters, float32 [models, parameters], in state_dict order. A copy; assign to change them."""
-        return self._get(0)
+        return self._get("parameters")
 
     @parameters.setter
     def parameters(self, values: Array) -> None:
-        self._set(0, "parameters", values)
+        self._set("parameters", "parameters", values)
 
     @property
     def step(self) -> int:
@@ -171,12 +174,8 @@ class Engine:
         loss = np.empty(self.models)
         self._library.lanes_train(
             self._handle,
-            _pointer(images, ctypes.c_float),
-            _pointer(labels, ctypes.c_int64),
-            orders.shape[1],
-            _pointer(orders, ctypes.c_int32),
-            batch_size,
-            None if keys is None else _pointer(keys, ctypes.c_uint64),
+            ctypes.byref(self._samples(images, labels)),
+            ctypes.byref(self._visits(orders, batch_size, keys)),
             _pointer(loss, ctypes.c_double),
         )
         return loss
@@ -195,11 +194,8 @@ class Engine:
         gradients = np.empty((self.models, self.parameter_count), dtype=np.float32)
         self._library.lanes_gradients(
             self._handle,
-            _pointer(images, ctypes.c_float),
-            _pointer(labels, ctypes.c_int64),
-            indices.shape[1],
-            _pointer(indices, ctypes.c_int32),
-            None if keys is None else _pointer(keys, ctypes.c_uint64),
+            ctypes.byref(self._samples(images, labels)),
+            ctypes.byref(self._visits(indices, indices.shape[1], keys)),
             _pointer(gradients, ctypes.c_float),
             _pointer(loss, ctypes.c_double),
         )
@@ -216,33 +212,38 @@ class Engine:
         loss = np.empty(self.models)
         correct, count = np.empty(self.models, dtype=np.int64), np.empty(self.models, dtype=np.int64)
         ties = np.empty((self.models, max(1, most_near_ties)), dtype=np.int32)
-        self._library.lanes_evaluate(
-            self._handle,
-            _pointer(images, ctypes.c_float),
-            _pointer(labels, ctypes.c_int64),
-            len(images),
+        to = self._kernels.structures["Evaluation"](
             tie_tolerance,
             most_near_ties,
-            _pointer(loss, ctypes.c_double),
-            _pointer(correct, ctypes.c_int64),
-            _pointer(count, ctypes.c_int64),
-            _pointer(ties, ctypes.c_int32),
+            mean_loss=_address(loss),
+            correct=_address(correct),
+            near_tie_count=_address(count),
+            near_ties=_address(ties),
         )
+        self._library.lanes_evaluate(self._handle, ctypes.byref(self._samples(images, labels)), ctypes.byref(to))
         near_ties = [row[: min(n, most_near_ties)].copy() for row, n in zip(ties, count, strict=True)]
         return Evaluation(loss, correct, near_ties, count)
 
-    # -------------------------------------------------------------------------------------------------- validation
+    # ------------------------------------------------------------------------------------------- the kernels' terms
 
-    def _get(self, which: int) -> np.ndarray:
+    def _samples(self, images: np.ndarray, labels: np.ndarray) -> ctypes.Structure:
+        return self._kernels.structures["Samples"](_address(images), _address(labels), len(images))
+
+    def _visits(self, orders: np.ndarray, batch_size: int, keys: np.ndarray | None) -> ctypes.Structure:
+        return self._kernels.structures["Visits"](_address(orders), orders.shape[1], batch_size, _address(keys))
+
+    def _get(self, state: str) -> np.ndarray:
         out = np.empty((self.models, self.parameter_count), dtype=np.float32)
-        self._library.lanes_get(self._handle, which, _pointer(out, ctypes.c_float))
+        self._library.lanes_get(self._handle, self._kernels.numbers["State"][state], _pointer(out, ctypes.c_float))
         return out
 
-    def _set(self, which: int, name: str, values: Array) -> None:
+    def _set(self, state: str, name: str, values: Array) -> None:
         array = np.ascontiguousarray(_numpy(values), dtype=np.float32)
         if array.shape != (self.models, self.parameter_count):
             raise ValueError(f"{name} must be [{self.models}, {self.parameter_count}], got {list(array.shape)}")
-        self._library.lanes_set(self._handle, which, _pointer(array, ctypes.c_float))
+        self._library.lanes_set(self._handle, self._kernels.numbers["State"][state], _pointer(array, ctypes.c_float))
+
+    # -------------------------------------------------------------------------------------------------- validation
 
     def _per_model(self, name: str, values: ArrayLike) -> np.ndarray:
         array = np.asarray(values, dtype=np.float64)

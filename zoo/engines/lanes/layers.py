@@ -1,15 +1,23 @@
 """Translates a stack of PyTorch layers into the engine's terms, or says why it cannot."""
 
+import ctypes
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
 
 from torch import nn
 
-from zoo.engines.lanes.library import LayerSpec
+from zoo.engines.lanes.library import Kernels
 
-CONVOLUTION, MAX_POOL, ACTIVATION, DROPOUT, LINEAR = range(5)
-ACTIVATIONS = {nn.Tanh: 1, nn.ReLU: 2, nn.Sigmoid: 3, nn.GELU: 4, nn.LeakyReLU: 5, nn.SiLU: 6}
+ACTIVATIONS: dict[type[nn.Module], str] = {
+    nn.Tanh: "tanh",
+    nn.ReLU: "relu",
+    nn.Sigmoid: "sigmoid",
+    nn.GELU: "gelu",
+    nn.LeakyReLU: "leaky_relu",
+    nn.SiLU: "silu",
+}
+"""The kernels' name of each (`Activation` in src/numbers.h)."""
 
 
 class Unsupported(ValueError):
@@ -17,13 +25,36 @@ class Unsupported(ValueError):
 
 
 @dataclass(frozen=True)
+class LayerSpec:
+    """A layer in the kernels' words: `LayerSpec` of src/numbers.h, by name where that has a number."""
+
+    kind: str
+    outputs: int = 0
+    height: int = 0
+    width: int = 0
+    bias: bool = False
+    activation: str = "none"
+    slope: float = 0.0
+
+    def structure(self, kernels: Kernels) -> ctypes.Structure:
+        values = asdict(self) | {
+            "kind": kernels.numbers["LayerKind"][self.kind],
+            "activation": kernels.numbers["Activation"][self.activation],
+        }
+        return kernels.structures["LayerSpec"](**values)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A stack in the engine's terms; dropout_rates are the modules' own, in order."""
+    """A stack in the engine's terms; dropout_rates are the modules' own, in order, parameters counts one model's."""
 
     specs: list[LayerSpec]
     dropout_rates: list[float]
     parameters: int
     classes: int
+
+    def layer_array(self, kernels: Kernels) -> ctypes.Array[ctypes.Structure]:
+        return (kernels.structures["LayerSpec"] * len(self.specs))(*(spec.structure(kernels) for spec in self.specs))
 
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
@@ -61,14 +92,14 @@ def plan(layers: Iterable[nn.Module], image_shape: Sequence[int]) -> Plan:
             spec, shape = max_pool(layer, shape)
         elif type(layer) is nn.Linear:
             require(shape == (layer.in_features,), layer, f"its input must be flat, and is {shape}")
-            spec, shape = LayerSpec(LINEAR, layer.out_features, bias=layer.bias is not None), (layer.out_features,)
+            spec, shape = LayerSpec("linear", layer.out_features, bias=layer.bias is not None), (layer.out_features,)
         elif type(layer) in ACTIVATIONS:
             require(getattr(layer, "approximate", "none") == "none", layer, "only the exact GELU is supported")
             slope = getattr(layer, "negative_slope", 0.0)
-            spec = LayerSpec(ACTIVATION, activation=ACTIVATIONS[type(layer)], slope=slope)
+            spec = LayerSpec("activation", activation=ACTIVATIONS[type(layer)], slope=slope)
         elif type(layer) is nn.Dropout:
             require(0 <= layer.p < 1, layer, "the rate must be in [0, 1)")
-            spec = LayerSpec(DROPOUT)
+            spec = LayerSpec("dropout")
             rates.append(layer.p)
         elif type(layer) is nn.Flatten:
             require((layer.start_dim, layer.end_dim) in ((1, -1), (1, 3)), layer, "all but the batch must be flattened")
@@ -95,7 +126,7 @@ def convolution(layer: nn.Conv2d, shape: tuple[int, ...]) -> tuple[LayerSpec, tu
     require(layer.groups == 1, layer, "groups are not supported")
     height, width = pair(layer.kernel_size)
     require(height <= shape[1] and width <= shape[2], layer, f"is larger than its input {shape}")
-    spec = LayerSpec(CONVOLUTION, layer.out_channels, height, width, layer.bias is not None)
+    spec = LayerSpec("convolution", layer.out_channels, height, width, layer.bias is not None)
     return spec, (layer.out_channels, shape[1] - height + 1, shape[2] - width + 1)
 
 
@@ -108,7 +139,7 @@ def max_pool(layer: nn.MaxPool2d, shape: tuple[int, ...]) -> tuple[LayerSpec, tu
     require(not layer.ceil_mode, layer, "ceil_mode is not supported")
     require(not layer.return_indices, layer, "return_indices is not supported")
     require(height <= shape[1] and width <= shape[2], layer, f"is larger than its input {shape}")
-    return LayerSpec(MAX_POOL, height=height, width=width), (shape[0], shape[1] // height, shape[2] // width)
+    return LayerSpec("max_pool", height=height, width=width), (shape[0], shape[1] // height, shape[2] // width)
 
 
 def supported(layers: Iterable[nn.Module], image_shape: Sequence[int]) -> str | None:

@@ -1,10 +1,9 @@
 // A population of models of one architecture: lane groups, their optimizer, training, evaluation.
 #pragma once
 
-#include <stdexcept>
-
-#include "network.h"
-#include "optimizer.h"
+#include "build.h"
+#include "kernels/ranking.h"
+#include "optimizers/step.h"
 
 namespace lanes {
 
@@ -15,37 +14,32 @@ struct Group {
   std::vector<float> rates;  // [dropout layer, lane]
 };
 
-enum class State : int32_t { parameters = 0, first, second };
-
 class Engine {
  public:
-  Engine(Network network, int models, Optimizer optimizer, const OptimizerScalars& scalars)
-      : network_(std::move(network)), models_(models), optimizer_(optimizer), scalars_(scalars),
-        groups_((models + kLanes - 1) / kLanes), gradients_(network_.parameters()) {
+  Engine(Network network, const OptimizerSpec& optimizer, int models)
+      : network_(std::move(network)), optimizer_(optimizer), models_(models), groups_((models + kLanes - 1) / kLanes),
+        gradients_(network_.parameters()) {
     for (Group& g : groups_) {
       g.params.assign(network_.parameters(), zero());
       g.first = g.second = g.params;
     }
-    for (const auto& layer : network_.layers())
-      if (auto* e = dynamic_cast<Elementwise*>(layer.get()); e && e->has_dropout()) dropouts_.push_back(e);
   }
 
-  int models() const { return models_; }
   int parameters() const { return network_.parameters(); }
   int classes() const { return network_.classes(); }
   uint64_t steps = 0;
 
-  // rates is [models, dropout layers].
-  void set_hyperparameters(const double* lr, const double* weight_decay, const double* momentum, const double* rates) {
+  void set_hyperparameters(const Hyperparameters& h) {
+    const size_t dropouts = network_.dropouts().size();
     for (size_t g = 0; g < groups_.size(); g++) {
-      groups_[g].rates.resize(dropouts_.size() * kLanes);
+      groups_[g].rates.resize(dropouts * kLanes);
       for (int l = 0; l < kLanes; l++) {
         const int m = model(g, l);
-        groups_[g].hyper.lr[l] = lr[m];
-        groups_[g].hyper.weight_decay[l] = static_cast<float>(weight_decay[m]);
-        groups_[g].hyper.momentum[l] = static_cast<float>(momentum[m]);
-        for (size_t d = 0; d < dropouts_.size(); d++)
-          groups_[g].rates[d * kLanes + l] = static_cast<float>(rates[m * dropouts_.size() + d]);
+        groups_[g].hyper.lr[l] = h.lr[m];
+        groups_[g].hyper.weight_decay[l] = static_cast<float>(h.weight_decay[m]);
+        groups_[g].hyper.momentum[l] = static_cast<float>(h.momentum[m]);
+        for (size_t d = 0; d < dropouts; d++)
+          groups_[g].rates[d * kLanes + l] = static_cast<float>(h.dropout[m * dropouts + d]);
       }
     }
   }
@@ -62,80 +56,82 @@ class Engine {
           values(groups_[g], which)[k][l] = in[static_cast<int64_t>(model(g, l)) * parameters() + k];
   }
 
-  // One pass over the data in each model's own order [models, n]; keys (one a model) may be null: no dropout.
-  void train(const float* images, const int64_t* labels, int n, const int32_t* orders, int batch_size, const uint64_t* keys,
-             double* mean_loss) {
+  // One pass over the data, in each model's own order.
+  void train(const Samples& samples, const Visits& visits, double* mean_loss) {
     const FlushDenormals flush;
-    const int batches = (n + batch_size - 1) / batch_size;
+    const int batches = (visits.length + visits.batch_size - 1) / visits.batch_size;
     for (size_t g = 0; g < groups_.size(); g++) {
       Group& group = groups_[g];
       load_rates(group);
-      set_keys(g, keys);
+      set_keys(g, visits.keys);
+      const OptimizerArrays arrays{parameters(), gradients_.data(), group.params.data(), group.first.data(),
+                                   group.second.data()};
       double loss[kLanes] = {};
       for (int b = 0; b < batches; b++) {
-        const int start = b * batch_size;
-        const Batch batch = make_batch(g, images, labels, orders, n, start, std::min(batch_size, n - start));
         std::fill(gradients_.begin(), gradients_.end(), zero());
-        network_.gradients(group.params.data(), batch, keys ? &keys_ : nullptr, steps + b, gradients_.data(), loss);
-        optimizer_step(optimizer_, scalars_, group.hyper, steps + b + 1, parameters(), gradients_.data(),
-                       group.params.data(), group.first.data(), group.second.data());
+        network_.gradients(group.params.data(), make_batch(g, samples, visits, b), dropout_step(visits, steps + b),
+                           gradients_.data(), loss);
+        optimizer_step(optimizer_, group.hyper, steps + b + 1, arrays);
       }
-      each_model(g, [&](int m, int l) { mean_loss[m] = loss[l] / n; });
+      each_model(g, [&](int m, int l) { mean_loss[m] = loss[l] / visits.length; });
     }
     steps += batches;
   }
 
-  // The gradients [models, parameters] of one batch, indices [models, n]; nothing changes.
-  void gradients(const float* images, const int64_t* labels, int n, const int32_t* indices, const uint64_t* keys, float* out,
-                 double* mean_loss) {
+  // The gradients [models, parameters] of the first batch; nothing changes.
+  void gradients(const Samples& samples, const Visits& visits, float* out, double* mean_loss) {
     const FlushDenormals flush;
     for (size_t g = 0; g < groups_.size(); g++) {
       load_rates(groups_[g]);
-      set_keys(g, keys);
+      set_keys(g, visits.keys);
+      const Batch batch = make_batch(g, samples, visits, 0);
       double loss[kLanes] = {};
       std::fill(gradients_.begin(), gradients_.end(), zero());
-      network_.gradients(groups_[g].params.data(), make_batch(g, images, labels, indices, n, 0, n), keys ? &keys_ : nullptr,
-                         steps, gradients_.data(), loss);
+      network_.gradients(groups_[g].params.data(), batch, dropout_step(visits, steps), gradients_.data(), loss);
       each_model(g, [&](int m, int l) {
-        mean_loss[m] = loss[l] / n;
+        mean_loss[m] = loss[l] / batch.size;
         for (int k = 0; k < parameters(); k++) out[static_cast<int64_t>(m) * parameters() + k] = gradients_[k][l];
       });
     }
   }
 
-  // near_ties [models, most] gets the first `most` images a model with nearly equal top logits, tie_count how many there are;
+  // near_ties gets the first images of each model whose top logits are nearly equal, near_tie_count how many there are;
   // correct counts the right predictions among all other images.
-  void evaluate(const float* images, const int64_t* labels, int n, float tolerance, int most, double* mean_loss,
-                int64_t* correct, int64_t* tie_count, int32_t* near_ties) {
+  void evaluate(const Samples& samples, const Evaluation& to) {
     const FlushDenormals flush;
-    const int64_t size = network_.image().size();
-    for (size_t g = 0; g < groups_.size(); g++) {
-      network_.prepare(groups_[g].params.data(), false);
-      double loss[kLanes] = {};
-      Int right = splat(0);
-      each_model(g, [&](int m, int) { tie_count[m] = 0; });
-      for (int i = 0; i < n; i++) {
-        const Vec* logits = network_.evaluate(images + i * size);
-        const Int label = splat(static_cast<int32_t>(labels[i]));
-        const Vec losses = cross_entropy(logits, classes(), label, zero(), nullptr);
-        for (int l = 0; l < kLanes; l++) loss[l] += static_cast<double>(losses[l]);
-        const Ranking ranking = rank(logits, classes(), tolerance);
-        right += select(both(equal(ranking.best, label), negate(ranking.near_tie)), splat(1), splat(0));
-        if (const uint32_t ties = bits(ranking.near_tie))
-          each_model(g, [&](int m, int l) {
-            if (!(ties >> l & 1)) return;
-            if (tie_count[m] < most) near_ties[static_cast<int64_t>(m) * most + tie_count[m]] = i;
-            tie_count[m]++;
-          });
-      }
-      each_model(g, [&](int m, int l) {
-        mean_loss[m] = loss[l] / n;
-        correct[m] = right[l];
-      });
-    }
+    for (size_t g = 0; g < groups_.size(); g++) evaluate_group(g, samples, to);
   }
 
  private:
+  void evaluate_group(size_t g, const Samples& samples, const Evaluation& to) {
+    const int64_t size = network_.image().size();
+    network_.prepare(groups_[g].params.data(), false);
+    double loss[kLanes] = {};
+    Int right = splat(0);
+    each_model(g, [&](int m, int) { to.near_tie_count[m] = 0; });
+    for (int i = 0; i < samples.count; i++) {
+      const Logits logits = network_.evaluate(samples.images + i * size);
+      const Int label = splat(static_cast<int32_t>(samples.labels[i]));
+      const Vec losses = cross_entropy(logits, label, zero(), nullptr);
+      for (int l = 0; l < kLanes; l++) loss[l] += static_cast<double>(losses[l]);
+      const Ranking ranking = rank(logits, to.tie_tolerance);
+      right += select(both(equal(ranking.best, label), negate(ranking.near_tie)), splat(1), splat(0));
+      note_near_ties(g, i, bits(ranking.near_tie), to);
+    }
+    each_model(g, [&](int m, int l) {
+      to.mean_loss[m] = loss[l] / samples.count;
+      to.correct[m] = right[l];
+    });
+  }
+  void note_near_ties(size_t g, int image, uint32_t ties, const Evaluation& to) const {
+    if (!ties) return;
+    each_model(g, [&](int m, int l) {
+      if (!(ties >> l & 1)) return;
+      const int64_t known = to.near_tie_count[m]++;
+      if (known < to.most_near_ties) to.near_ties[static_cast<int64_t>(m) * to.most_near_ties + known] = image;
+    });
+  }
+
   int model(size_t g, int l) const { return std::min(static_cast<int>(g) * kLanes + l, models_ - 1); }
   template <class F>
   void each_model(size_t g, F&& f) const {
@@ -148,7 +144,8 @@ class Engine {
     return which == State::parameters ? g.params : which == State::first ? g.first : g.second;
   }
   void load_rates(const Group& group) {
-    for (size_t d = 0; d < dropouts_.size(); d++) dropouts_[d]->set_rates(group.rates.data() + d * kLanes);
+    const auto& dropouts = network_.dropouts();
+    for (size_t d = 0; d < dropouts.size(); d++) dropouts[d]->set_rates(group.rates.data() + d * kLanes);
   }
   void set_keys(size_t g, const uint64_t* keys) {
     if (!keys) return;
@@ -156,22 +153,21 @@ class Engine {
     for (int l = 0; l < kLanes; l++) own[l] = keys[model(g, l)];
     keys_.set(own);
   }
-  Batch make_batch(size_t g, const float* images, const int64_t* labels, const int32_t* orders, int n, int start,
-                   int size) const {
-    Batch batch{images, labels, {}, size, {}};
+  DropoutStep dropout_step(const Visits& visits, uint64_t step) const { return {visits.keys ? &keys_ : nullptr, step}; }
+  Batch make_batch(size_t g, const Samples& samples, const Visits& visits, int number) const {
+    const int start = number * visits.batch_size, size = std::min(visits.batch_size, visits.length - start);
+    Batch batch{samples, {}, size, {}};
     for (int l = 0; l < kLanes; l++) {
-      batch.order[l] = orders + static_cast<int64_t>(model(g, l)) * n + start;
-      batch.next[l] = start + size < n ? batch.order[l] + size : nullptr;
+      batch.order[l] = visits.orders + static_cast<int64_t>(model(g, l)) * visits.length + start;
+      batch.next[l] = start + size < visits.length ? batch.order[l] + size : nullptr;
     }
     return batch;
   }
 
   Network network_;
+  OptimizerSpec optimizer_;
   int models_;
-  Optimizer optimizer_;
-  OptimizerScalars scalars_;
   std::vector<Group> groups_;
-  std::vector<Elementwise*> dropouts_;
   Vectors gradients_;
   PhiloxKeys keys_;
 };

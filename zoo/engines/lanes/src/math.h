@@ -50,7 +50,7 @@ INLINE Vec log(Vec x) {
                                 -1.6668057665e-1f, 2.0000714765e-1f,  -2.4999993993e-1f, 3.3333331174e-1f};
   const Vec m2 = m * m;
   Vec y = polynomial(m, c) * m2 * m;
-  y = y + e * -2.12194440e-4f - m2 * 0.5f;
+  y = multiply_add(e, splat(-2.12194440e-4f), y) - m2 * 0.5f;
   y = m + y + e * 0.693359375f;
   y = select(less(x, splat(1.17549435e-38f)), splat(-kInfinity), y);
   y = select(less(x, zero()), splat(std::numeric_limits<float>::quiet_NaN()), y);

@@ -9,7 +9,14 @@
 #include <cstring>
 
 #if LANES == 16 || LANES == 8
+#pragma GCC diagnostic push
+#if !defined(__clang__)
+// GCC's own: _mm512_undefined_ps() reads a variable before it is set, on purpose (bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #endif
 
 #if defined(__clang__)
@@ -130,6 +137,17 @@ INLINE Vec maximum(Vec a, Vec b) { return _mm256_max_ps(b, a); }
 INLINE Vec minimum(Vec a, Vec b) { return select(less(b, a), b, a); }
 INLINE Vec maximum(Vec a, Vec b) { return select(less(a, b), b, a); }
 #endif
+
+// a * b + c, rounded once where the processor can. Compilers do that by themselves; to be written where a sum has two products,
+// of which they would join either, and change the last bit with the code around it.
+#if LANES == 16
+INLINE Vec multiply_add(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+#elif LANES == 8
+INLINE Vec multiply_add(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+#else
+INLINE Vec multiply_add(Vec a, Vec b, Vec c) { return a * b + c; }
+#endif
+
 INLINE Vec absolute(Vec a) { return (Vec)((Int)a & 0x7fffffff); }
 
 // PyTorch's rule in max pooling and argmax-like scans: b replaces a when it is greater, or NaN.

@@ -4,7 +4,7 @@
 // elements. An element is dropped when its 16 bits are below rate * 65536.
 #pragma once
 
-#include "simd.h"
+#include "../simd.h"
 
 namespace lanes {
 

@@ -1,0 +1,62 @@
+"""Commands as users type them, in this process: importing PyTorch again takes seconds."""
+
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+import analyze
+import train
+from zoo.launch.worker import Outcome
+from zoo.node.clear_errors import clear_errors
+from zoo.node.node import Node
+
+ROOT = Path(__file__).parent.parent
+MAINS = {"train": train.main, "analyze": analyze.main}
+
+
+class InThisProcess:
+    """Workers of `hydra/launcher=zoo`, for what is not about processes."""
+
+    processes = 1
+
+    def __init__(self, processes: int):
+        pass
+
+    def grow(self, least: int) -> None:
+        pass
+
+    limit = grow
+
+    def capacity(self) -> int:
+        return 1
+
+    def submit(self, function: Callable[[Sequence[Node]], list[Outcome]], nodes: Sequence[Node]) -> Future:
+        future: Future = Future()
+        future.set_result(function(nodes))
+        return future
+
+    def ended(self, future: Future) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, cwd: Path, name: str, *arguments: str) -> str | int | None:
+    """What `python NAME.py ARGUMENTS` exits with: the error's message; or a code, None if all is well."""
+    monkeypatch.chdir(cwd)
+    flags = [
+        f"--config-path={ROOT}/conf",
+        f"--config-dir={ROOT}/tests/conf",
+        *[a for a in arguments if a.startswith("-")],
+    ]
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *flags, *[a for a in arguments if not a.startswith("-")]])
+    try:
+        with clear_errors(example="key=1"):
+            MAINS[name]()
+    except SystemExit as end:
+        return end.code
+    return None

@@ -1,0 +1,84 @@
+"""Lightning's Trainer of a pack: the user's loggers and callbacks beside what records every epoch."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import get_object, instantiate
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.profilers import Profiler
+
+from zoo.disk import paths
+from zoo.errors import ZooError, one_line
+from zoo.run.trainer_options import EPOCHS, KEPT, MATERIAL
+
+
+def make_trainer(options: Mapping[str, Any], recorder: pl.Callback, folder: Path, epoch: int) -> pl.Trainer:
+    """`options`: the config's group `trainer`. `folder`: where loggers write. `epoch`: how many were trained before.
+
+    The recorder is the first of the callbacks, so that the others see what it logs.
+    """
+    trainer: pl.Trainer = instantiate(
+        {
+            # a "batch" of the Trainer's is an epoch, see zoo.run.pack.Pack
+            **{"log_every_n_steps": 1, "default_root_dir": str(folder)},
+            **{key: value for key, value in options.items() if key not in MATERIAL},
+            "logger": loggers(options, folder),
+            "callbacks": [recorder, *callbacks(options)],
+            # in a job of a batch system, each of its processes trains models of its own: none is a rank of one training
+            "plugins": [LightningEnvironment()],
+        },
+        _convert_="all",
+    )
+    profiler: Profiler = trainer.profiler  # type: ignore[attr-defined]  # the Trainer doesn't declare it
+    if options.get("profiler") and profiler.dirpath is None:
+        profiler.dirpath, profiler.filename = paths.profile(folder).parent, paths.profile(folder).name
+    for counter in ("ready", "started", "processed", "completed"):
+        setattr(trainer.fit_loop.epoch_progress.current, counter, epoch)
+    return trainer
+
+
+def loggers(options: Mapping[str, Any], folder: Path) -> bool | list[Logger]:
+    """What `trainer.logger` stands for, writing to the folder where it doesn't say otherwise."""
+    given = options.get("logger") or False
+    if given is True:
+        return True
+    return [made(one, "logger", Logger, folder) for one in as_list(given)] or False
+
+
+def callbacks(options: Mapping[str, Any]) -> list[pl.Callback]:
+    """What `trainer.callbacks` stands for. Raises ZooError for those that a zoo can't have."""
+    found = [made(one, "callbacks", pl.Callback) for one in as_list(options.get("callbacks") or [])]
+    for callback in found:
+        if isinstance(callback, EarlyStopping):
+            raise ZooError(f"trainer.callbacks, EarlyStopping: {EPOCHS}, so that you can stop at any when you use them")
+        if isinstance(callback, Checkpoint):
+            raise ZooError(f"trainer.callbacks, {type(callback).__name__}: {KEPT}")
+    return found
+
+
+def as_list(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [given] if given else []
+
+
+def made(config: Any, key: str, kind: type, folder: Path | None = None) -> Any:
+    """The object of a config, writing to `folder` if it writes. Raises ZooError if it isn't one of that kind."""
+    found = None
+    if isinstance(config, Mapping) and "_target_" in config:
+        try:
+            found = instantiate(writing_to(folder, config) if folder else config, _convert_="all")
+        except Exception as error:  # whatever the class raises
+            raise ZooError(f"trainer.{key}: {config}: {one_line(error.__cause__ or error)}") from error
+    if not isinstance(found, kind):
+        raise ZooError(f"trainer.{key}: {config}: must be the _target_ of a {kind.__name__} of PyTorch Lightning's")
+    return found
+
+
+def writing_to(folder: Path, logger: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A logger's config with the folder that it writes to, if it takes one and has none."""
+    takes = inspect.signature(get_object(logger["_target_"])).parameters
+    return {"save_dir": str(folder), **logger} if "save_dir" in takes else logger
