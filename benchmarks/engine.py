@@ -6,7 +6,7 @@ Measured in turns, several rounds of each, on random images in memory, batches o
 
     plain       one model, the loop of the released generator: a module list, log_softmax and NLLLoss, torch.optim
     lightning   one model, a LightningModule trained on a DataLoader over a TensorDataset, quiet
-    pack of one one model, as this project trains what the engine can't: one Lightning step an epoch (zoo.module)
+    pack of one one model, as this project trains what the engine can't: one Lightning step an epoch (TorchPack)
     vmap        a population stacked by torch.func: functional_call, grad and vmap, and a hand-written Adam (Adam only)
     engine      a population in SIMD lanes (zoo.engines.lanes); 16, or --models
 
