@@ -61,13 +61,13 @@ class ZooSweeper(Sweeper):
         require_no_chdir(self.config.hydra)
         grid = Grid(self.hydra_context.config_loader, self.config.hydra.job.config_name, overrides)
         require_some(grid)
-        if self.is_dry_run(grid):
-            print(dry_run(list(composing(grid)), arguments, *self.resources()))
-            return []
         is_ours = isinstance(self.launcher, NodeLauncher)
+        composed = self.launcher.on_devices(composing(grid)) if is_ours else composing(grid)
+        if self.is_dry_run(grid):
+            print(dry_run(list(composed), arguments, *self.resources()))
+            return []
         with self.launcher.starting_up(len(grid)) if is_ours else nullcontext():
-            composed = composing(grid)
-            with training(self.launcher.on_devices(composed) if is_ours else composed, arguments) as nodes:
+            with training(composed, arguments) as nodes:
                 if len(nodes) >= MANY:
                     print(plan(nodes, *self.resources()), file=sys.stderr)
                 if is_ours:

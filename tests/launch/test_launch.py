@@ -145,10 +145,21 @@ def test_interrupted_from_the_terminal(tmp_path: Path, undisturbed: Path, how: s
     assert time.monotonic() - began < 5
     assert process.returncode == 130
     assert "Stopped: " in output and "The same command again goes on from there" in output
-    assert "Traceback" not in output
+    assert "Traceback" not in output and "leaked" not in output
     done = train(tmp_path, *SWEEP)
     assert done.returncode == 0
     assert_same_sweep(tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+def test_terminated_while_the_workers_start(tmp_path: Path) -> None:
+    process = start(tmp_path, *SWEEP)
+    while not workers_of(process.pid):
+        time.sleep(0.01)
+    process.terminate()
+    _, output = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Stopped" in output and "Traceback" not in output and "leaked" not in output
 
 
 @pytest.mark.slow

@@ -98,3 +98,8 @@ def test_without_images_to_test_on(
     [run] = runs(tmp_path)
     assert read_records(run)[-1]["test_acc"] is None
     assert f"{run.name}: validation accuracy " in capsys.readouterr().out
+
+
+def test_a_preset_is_a_grid(command: Callable[..., object], tmp_path: Path) -> None:
+    assert str(command("+zoo=mnist_seed")).startswith("+zoo=mnist_seed is a grid (seed=range(1,1001) ...): add -m")
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """What was typed wrongly ends the command with one line, and leaves nothing behind."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,10 @@ def test_those_who_ask_see_every_traceback(monkeypatch: pytest.MonkeyPatch) -> N
         raise ZooError("no")
 
 
-def test_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(capsys: pytest.CaptureFixture[str], how: signal.Signals) -> None:
+    before = signal.getsignal(how)
     with pytest.raises(SystemExit) as end, clear_errors.clear_errors("key=1"):
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), how)
+    assert signal.getsignal(how) == before
     assert end.value.code == 130 and "Stopped. The same command again goes on from there." in capsys.readouterr().err

@@ -164,3 +164,16 @@ def test_both_engines_train_the_same_member_of_the_population(nodes: Callable[..
     train_together([plain])
     for key, value in read_state(engine.run, 2).items():
         np.testing.assert_allclose(value, read_state(plain.run, 2)[key], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("optim", ["adam", "sgd", "rmsprop"])
+def test_what_an_optimizer_is_not_given_is_pytorchs_default(nodes: Callable[..., list[Node]], optim: str) -> None:
+    lacking = ["~optim.lr", "~optim.weight_decay", *(["~optim.momentum"] if optim != "adam" else [])]
+    [engine], [plain] = (
+        nodes(name, f"optim={optim}", *lacking, "trainer.max_epochs=1", f"engine={name}") for name in ("auto", "torch")
+    )
+    assert unsupported(engine) is None
+    train_together([engine])
+    train_together([plain])
+    for key, value in read_state(engine.run, 1).items():
+        np.testing.assert_allclose(value, read_state(plain.run, 1)[key], rtol=1e-4, atol=1e-6)

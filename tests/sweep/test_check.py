@@ -82,3 +82,8 @@ def test_an_optimizer_without_a_rate_has_no_released_key_for_it(grid: Callable[.
     [node] = grid("~optim.lr", "~optim.weight_decay")
     assert not {"optim::lr", "optim::wd", "optim::momentum"} & node.released.keys()
     assert node.name.startswith("tanh_kaiming_uniform_adam_dropout0_seed0_")
+
+
+def test_a_limit_below_one_batch_is_refused(grid: Callable[..., Grid]) -> None:
+    with pytest.raises(ZooError, match="trainer.limit_train_batches=0.1: leaves none of the 4 batches"):
+        check(list(grid("+trainer.limit_train_batches=0.1")))

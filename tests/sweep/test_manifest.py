@@ -64,6 +64,7 @@ def test_spans_training() -> None:
     row = {"data.train": 41, "batch_size": 10, "trainer.max_epochs": 3, "schedule.T_max": 15, "schedule": "cosine"}
     assert spans_training(row) and not spans_training(row | {"schedule.T_max": 10})
     assert not spans_training(row | {"trainer.limit_train_batches": 4})
+    assert spans_training(row | {"trainer.limit_train_batches": 0.5, "schedule.T_max": 6})
 
 
 @pytest.mark.parametrize("content", [b"", b'{"name": "tiny", "mod', b"[]", b"{}"])

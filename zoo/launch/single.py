@@ -36,6 +36,7 @@ def train_single(config: dict[str, Any]) -> float | None:
         print(dry_run([node], node.overrides, workers=1))
         return None
     if hydra.mode == RunMode.RUN:
+        require_no_grid(hydra)
         train_alone(node)
     else:
         train_job(node, prepared=hydra.sweeper["_target_"] == OUR_SWEEPER)
@@ -45,6 +46,16 @@ def train_single(config: dict[str, Any]) -> float | None:
 def require_no_chdir(hydra: DictConfig) -> None:
     if hydra.job.chdir:
         raise ZooError("hydra.job.chdir=true: folders are found from where the command is given. Leave it out")
+
+
+def require_no_grid(hydra: DictConfig) -> None:
+    """A preset without -m would train a node that its zoo may not have."""
+    if hydra.sweeper.get("params") and "zoo" in hydra.runtime.choices:
+        key, values = list(hydra.sweeper.params.items())[-1]
+        raise ZooError(
+            f"+zoo={hydra.runtime.choices['zoo']} is a grid ({key}={values} ...): add -m, and if you want few of its "
+            f"models, narrow it by overrides such as {key}=1,2"
+        )
 
 
 def train_alone(node: Node) -> None:

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,11 @@ IS_FULL = os.environ.get(FULL_ERROR) == "1"  # the user wants to see every trace
 
 @contextmanager
 def clear_errors(example: str) -> Iterator[None]:
-    """Around a command. `example`: a value as this command takes it, for those who typed something else."""
+    """Around a command. `example`: a value as this command takes it, for those who typed something else.
+
+    A request to terminate (SIGTERM, as of a batch system) ends it as Ctrl-C does: what it has begun is put away.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not IS_FULL:
         os.environ[FULL_ERROR] = "1"
     try:
@@ -32,6 +37,7 @@ def clear_errors(example: str) -> Iterator[None]:
         exit_if_clear(error, example)
         raise
     finally:
+        signal.signal(signal.SIGTERM, before)
         if not IS_FULL:
             del os.environ[FULL_ERROR]
 

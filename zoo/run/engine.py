@@ -1,5 +1,7 @@
 """Which engine can train a node: the CPU engine, or else PyTorch, and why."""
 
+from typing import Literal
+
 import torch
 
 from zoo.engines import lanes
@@ -9,7 +11,7 @@ from zoo.node.node import Node
 ENGINES = ("auto", "torch")
 
 # The optimizers that the engine knows, and the arguments that it can give them.
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, tuple[Literal["adam", "sgd", "rmsprop"], set[str]]] = {
     "torch.optim.Adam": ("adam", {"lr", "weight_decay", "betas", "eps"}),
     "torch.optim.SGD": ("sgd", {"lr", "weight_decay", "momentum", "nesterov"}),
     "torch.optim.RMSprop": ("rmsprop", {"lr", "weight_decay", "momentum", "alpha", "eps"}),

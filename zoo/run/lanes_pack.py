@@ -32,8 +32,9 @@ class LanesPack(Pack):
             for optim, model in zip(optims, models, strict=True)
         ]
         kind, known = OPTIMIZERS[optims[0]["_target_"]]
-        per_model = {key: [optim[key] for optim in optims] for key in PER_MODEL if key in known}
-        shared = {key: optims[0][key] for key in known - per_model.keys() if key in optims[0]}
+        settings = [groups[0] for groups in self.groups]  # with PyTorch's defaults for what isn't chosen
+        chosen: dict[str, Any] = {key: settings[0][key] for key in known}
+        chosen |= {key: [setting[key] for setting in settings] for key in PER_MODEL if key in known}
         rates = [[layer.p for layer in model.modules() if type(layer) is nn.Dropout] for model in models]
         self.engine = lanes.Engine(
             lanes.chain(models[0]),
@@ -41,8 +42,7 @@ class LanesPack(Pack):
             len(models),
             kind,
             dropout=rates if rates[0] else None,
-            **per_model,
-            **shared,
+            **chosen,
         )
         self.engine.parameters = np.stack([flat(model.state_dict().values()) for model in models])
 
@@ -58,8 +58,8 @@ class LanesPack(Pack):
 
     def training_states(self) -> list[dict[str, Any]]:
         """As PyTorch's optimizers save theirs."""
-        averages = dict(self.engine.optimizer_state)
-        step = torch.tensor(float(averages.pop("step")))
+        averages = self.averages()
+        step = torch.tensor(float(self.engine.optimizer_state["step"]))
         found = []
         for index, (model, groups) in enumerate(zip(self.models, self.groups, strict=True)):
             parameters = dict(model.named_parameters())
@@ -71,9 +71,13 @@ class LanesPack(Pack):
             found.append({"optimizer": {"state": state, "param_groups": groups}, "schedule": None})
         return found
 
+    def averages(self) -> dict[str, np.ndarray]:
+        """What the optimizer keeps of the gradients, by PyTorch's names, each [models, parameters]."""
+        return {name: rows for name, rows in self.engine.optimizer_state.items() if isinstance(rows, np.ndarray)}
+
     def load(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:
         self.engine.parameters = np.stack([flat(state.values()) for state in states])
-        zeros = dict(self.engine.optimizer_state)
+        zeros = self.averages()
         saved = [training_state["optimizer"]["state"] for training_state in training_states]
         # PyTorch keeps no average that isn't used (momentum 0); it is zero then
         averages = {
@@ -83,7 +87,7 @@ class LanesPack(Pack):
                     for index, state in enumerate(saved)
                 ]
             )
-            for name in zeros.keys() - {"step"}
+            for name in zeros
         }
         self.engine.optimizer_state = {"step": self.epoch * self.batches, **averages}
 
@@ -105,7 +109,7 @@ class LanesPack(Pack):
         if not len(split):
             return [(None, None)] * len(self.models)
         found = self.engine.evaluate(split.images, split.labels)
-        results = []
+        results: list[tuple[float | None, float | None]] = []
         for index, model in enumerate(self.models):
             ties = torch.from_numpy(found.near_ties[index]).long()
             if len(ties) < found.near_tie_count[index]:

@@ -45,12 +45,11 @@ class Pack(pl.LightningModule):
         self.saved = states, training_states
 
     def on_fit_start(self) -> None:
-        splits = {
-            name: Split(split.images.to(self.device), split.labels.to(self.device))
-            for name, split in vars(self.images).items()
-            if isinstance(split, Split)
-        }
-        self.images = replace(self.images, **splits)
+        trainset, valset, testset = (
+            Split(split.images.to(self.device), split.labels.to(self.device))
+            for split in (self.images.trainset, self.images.valset, self.images.testset)
+        )
+        self.images = replace(self.images, trainset=trainset, valset=valset, testset=testset)
         if self.saved:
             self.load(*self.saved)
             self.saved = None

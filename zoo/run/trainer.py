@@ -10,6 +10,7 @@ from hydra.utils import get_object, instantiate
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.profilers import Profiler
 
 from zoo.disk import paths
 from zoo.errors import ZooError, one_line
@@ -33,11 +34,11 @@ def make_trainer(options: Mapping[str, Any], recorder: pl.Callback, folder: Path
         },
         _convert_="all",
     )
-    profiler = trainer.profiler
+    profiler: Profiler = trainer.profiler  # type: ignore[attr-defined]  # the Trainer doesn't declare it
     if options.get("profiler") and profiler.dirpath is None:
         profiler.dirpath, profiler.filename = paths.profile(folder).parent, paths.profile(folder).name
-    progress = trainer.fit_loop.epoch_progress.current
-    progress.ready = progress.started = progress.processed = progress.completed = epoch
+    for counter in ("ready", "started", "processed", "completed"):
+        setattr(trainer.fit_loop.epoch_progress.current, counter, epoch)
     return trainer
 
 

@@ -14,6 +14,7 @@ from zoo.errors import ZooError, one_line
 from zoo.models.initialise import initialise
 from zoo.node.build import build, build_schedule
 from zoo.node.node import Node
+from zoo.node.steps import batches_per_epoch, total_steps
 from zoo.run.trainer_options import check_options
 from zoo.sweep.values import check_choice, check_config
 
@@ -29,9 +30,20 @@ def check(nodes: Sequence[Node]) -> dict[Path, dict[str, Node]]:
         if twin is not node:
             raise ZooError(
                 f"two nodes of the grid train the same model: {' '.join(twin.overrides)} and "
-                f"{' '.join(node.overrides)}. Where a preset draws random seeds, sweep `draw`, not `seed`"
+                f"{' '.join(node.overrides)}. {why_the_same(twin, node)}"
             )
     return sweeps
+
+
+def why_the_same(twin: Node, node: Node) -> str:
+    """What to do about two nodes of one name."""
+    typed = zip(node.overrides, twin.overrides, strict=True)  # by one command
+    differing = [one.partition("=")[0] for one, other in typed if one != other]
+    if differing == ["draw"]:
+        return "Where a preset draws random seeds, sweep `draw`, not `seed`"
+    if differing:
+        return f"{', '.join(differing)} changes nothing that is trained: give one value, or another zoo.name for each"
+    return "Give each value once"
 
 
 def check_values(configs: Sequence[Mapping[str, Any]]) -> None:
@@ -57,8 +69,8 @@ def check_values(configs: Sequence[Mapping[str, Any]]) -> None:
             check_training(optim, config["schedule"])
         if is_new("augmentation", data["channels"], data["size"], config["augmentation"]):
             check_augmentation(config)
-        if is_new("trainer", config["trainer"]):
-            check_trainer(config["trainer"])
+        if is_new("trainer", config["trainer"], data["train"], config["batch_size"]):
+            check_trainer(config)
 
 
 def check_model(config: Mapping[str, Any]) -> None:
@@ -131,8 +143,13 @@ def check_augmentation(config: Mapping[str, Any]) -> None:
     attempt("augmentation", augmentation, lambda: augment(images, black, **build(augmentation)))
 
 
-def check_trainer(trainer: Mapping[str, Any]) -> None:
+def check_trainer(config: Mapping[str, Any]) -> None:
+    trainer = config["trainer"]
     check_options(trainer)
+    limit = trainer.get("limit_train_batches")
+    if limit is not None and total_steps(config) == 0:
+        batches = batches_per_epoch(config["data"]["train"], config["batch_size"])
+        raise ZooError(f"trainer.limit_train_batches={limit}: leaves none of the {batches} batches")
     if trainer.get("callbacks") or trainer.get("logger"):
         from zoo.run.trainer import callbacks, loggers  # PyTorch Lightning takes seconds to import
 

@@ -12,6 +12,7 @@ from zoo.errors import ZooError
 from zoo.format.node_table import read_nodes, write_nodes
 from zoo.node.node import Node, canonical, flattened
 from zoo.node.released import released
+from zoo.node.steps import batches_per_epoch
 
 # What all models of a zoo have in common: images, architecture, the user's code, and how long is trained.
 SHARED = ("data", "model", "trainer.max_epochs")
@@ -142,8 +143,7 @@ def max_epochs(rows: Mapping[str, Row]) -> int | None:
 
 def spans_training(row: Row) -> bool:
     """Whether a node's schedule has the number of all its training steps among its values."""
-    batches = -(-row["data.train"] // row["batch_size"])
-    batches = min(batches, row.get("trainer.limit_train_batches", batches))
+    batches = batches_per_epoch(row["data.train"], row["batch_size"], row.get("trainer.limit_train_batches"))
     steps = batches * row["trainer.max_epochs"]
     return any(key.startswith("schedule.") and value == steps for key, value in row.items())
 
