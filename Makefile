@@ -17,6 +17,7 @@ test-all: lint
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # The engine's tests, on kernels that stop at any access out of bounds and any undefined behaviour. Needs GCC; takes three
 # to four minutes, most of them to compile.
