@@ -83,6 +83,9 @@ def check_model(config: Mapping[str, Any]) -> None:
         )
     distribution = attempt("init", init, lambda: build(init))
     attempt("init", init, lambda: initialise(network, distribution["weight"], distribution["bias"]))
+    for key in ("lr", "weight_decay", "momentum"):
+        if isinstance(config["optim"].get(key), str):
+            raise ZooError(f"optim.{key}={config['optim'][key]}: must be a number")
     attempt("optim", config["optim"], lambda: build(config["optim"])(network.parameters()))
     if data["size"] is None:
         return
@@ -99,9 +102,6 @@ def check_model(config: Mapping[str, Any]) -> None:
 
 def check_training(optim: Mapping[str, Any], schedule: Mapping[str, Any]) -> None:
     """Take a step with the optimizer and its schedule, and see that training can be resumed with them."""
-    for key in ("lr", "weight_decay", "momentum"):
-        if isinstance(optim.get(key), str):
-            raise ZooError(f"optim.{key}={optim[key]}: must be a number")
     parameter = torch.nn.Parameter(torch.zeros(2, 2))
     parameter.grad = torch.zeros(2, 2)
     optimizer = attempt("optim", optim, lambda: build(optim)([parameter]))
