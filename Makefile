@@ -17,13 +17,14 @@ test-all: lint
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # The engine's tests, on kernels that stop at any access out of bounds and any undefined behaviour. Needs GCC; takes three
 # to four minutes, most of them to compile.
-sanitize: export KERNEL_FLAGS = -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZERS := -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 sanitize: .venv/installed
 	rm -rf build/sanitized
-	$(BIN)/python setup.py --quiet build --build-base build/sanitized --build-lib build/sanitized/lib
+	KERNEL_FLAGS="$(SANITIZERS)" $(BIN)/python setup.py --quiet build --build-base build/sanitized --build-lib build/sanitized/lib
 	cd build/sanitized/lib && ls zoo/engines/lanes/_lanes_portable.so && ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 		$(CURDIR)/$(BIN)/python -m pytest --import-mode=importlib --noconftest -p no:cacheprovider \

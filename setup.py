@@ -35,6 +35,8 @@ if platform.machine().lower() in ("x86_64", "amd64"):
 
 
 class BuildKernels(build_ext):
+    build_temp: str
+
     def get_ext_filename(self, fullname: str) -> str:
         """`_lanes_avx512.so`, without the interpreter's tag: no Python header is used, ctypes loads them."""
         return str(Path(*fullname.split("."))) + ".so"

@@ -26,7 +26,7 @@ def train_epoch(
         loss.backward()
         optimizer.step()
         _, predicted = torch.max(output.data, 1)
-        correct += (predicted == target).sum().item()
+        correct += int((predicted == target).sum())
         loss_sum += loss.item() * len(target)
     return loss_sum / len(images), correct / len(images)
 

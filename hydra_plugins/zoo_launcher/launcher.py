@@ -117,10 +117,12 @@ class NodeLauncher(Launcher):
         for overrides in job_overrides:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             nodes.append(Node(plain(config), list(overrides)))
-        with training(self.on_devices(nodes), OmegaConf.to_container(self.config.hydra.overrides.task)):
+        with training(self.on_devices(nodes), list(self.config.hydra.overrides.task)):
             launch(nodes, self.workers_for, self.pack_size)
         for node in nodes:
-            done = JobReturn(overrides=node.overrides, cfg=OmegaConf.create(node.config), status=JobStatus.COMPLETED)
+            done = JobReturn(
+                overrides=node.overrides, cfg=OmegaConf.create(dict(node.config)), status=JobStatus.COMPLETED
+            )
             done.return_value = objective(node)
             returns.append(done)
         self.searched |= {node.run: node for node in nodes}

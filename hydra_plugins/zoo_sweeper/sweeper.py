@@ -37,6 +37,8 @@ class ZooSweeper(Sweeper):
 
     def __init__(self, params: dict[str, str] | None):
         self.params = params or {}
+        self.config: Any  # what Hydra's own sweepers have from `setup` on
+        self.hydra_context: Any
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from hydra.core.plugins import Plugins

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,8 @@ def config(name: str, folder: Path, *overrides: str) -> dict:
     places = [f"data.root={folder / 'raw'}", f"data.cache={folder / 'cache'}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose(overrides=[f"+data={name}", "++model.image_size=28", *places, *overrides])
-    return OmegaConf.to_container(composed.data, resolve=True, throw_on_missing=True)
+    found: Any = OmegaConf.to_container(composed.data, resolve=True, throw_on_missing=True)
+    return found
 
 
 def tiny_config(name: str, folder: Path, *overrides: str) -> dict:

@@ -228,6 +228,7 @@ def test_bad_input_is_one_clear_error(sweep: Path, zoo: Path, tmp_path: Path) ->
     for path in (tmp_path / "nowhere", tmp_path, sweep, zoo / "README.md", zoo.with_name("tiny.zip")):
         with pytest.raises(ZooError, match="is no zoo"):
             ZooDataset(path)
+    epochs: Any
     for epochs in (-1, 4, [0, 4], [], [-2]):
         with pytest.raises(ZooError, match="has the epochs 0 to 3"):
             ZooDataset(zoo, epochs=epochs)

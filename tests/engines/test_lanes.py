@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import cache
 from math import prod
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,8 +116,8 @@ def assert_gradients(models: list[nn.Sequential], shape: tuple[int, int, int], x
     for model, index, gradient, loss in zip(models, indices, gradients, losses, strict=True):
         model = model.double()
         expected = F.cross_entropy(model(x[index].double()), y[index])
-        reference = torch.autograd.grad(expected, list(model.parameters()))
-        reference = torch.cat([g.flatten() for g in reference]).numpy()
+        found = torch.autograd.grad(expected, list(model.parameters()))
+        reference = torch.cat([g.flatten() for g in found]).numpy()
         np.testing.assert_allclose(gradient, reference, rtol=1e-4, atol=1e-5 * np.abs(reference).max())
         np.testing.assert_allclose(loss, expected.item(), rtol=1e-5)
 
@@ -407,10 +408,11 @@ def test_a_model_does_not_depend_on_its_pack(network):
         loss = engine.train_epoch(x, y, orders[chosen], 10, keys[chosen])
         gradients, _ = engine.gradients(x, y, orders[chosen][:, :3], keys[chosen])
         evaluation = engine.evaluate(x, y, tie_tolerance=0.05)
-        return [
+        found: list[Any] = [
             *(engine.parameters, engine.optimizer_state["exp_avg_sq"], loss, gradients, evaluation.loss),
             *(evaluation.correct, evaluation.near_tie_count),
         ]
+        return found
 
     everyone = list(range(count))
     together = train(everyone)
@@ -709,7 +711,7 @@ def test_both_languages_know_the_same_names(variant):
 
 def test_structures_lie_in_memory_as_the_kernels_say(variant):
     structures = library.load(variant).structures
-    assert [name for name, _ in structures["LayerSpec"]._fields_][:2] == ["kind", "outputs"]
+    assert [field[0] for field in structures["LayerSpec"]._fields_][:2] == ["kind", "outputs"]
     with pytest.raises(RuntimeError, match="Broken has 5 bytes, and Python's 4"):
         library.structure("Broken", 5, [("a", "int32")])
 

@@ -46,7 +46,11 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
     """`write(source)`: a file networks.py, to be imported."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "networks", raising=False)
-    return lambda source: (tmp_path / "networks.py").write_text(source) and None
+
+    def write(source: str) -> None:
+        (tmp_path / "networks.py").write_text(source)
+
+    return write
 
 
 @pytest.mark.parametrize(

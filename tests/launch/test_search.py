@@ -31,7 +31,7 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NodeLa
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration("train", overrides, run_mode=RunMode.MULTIRUN)
         made: Any = Plugins.instance().instantiate_launcher(
-            hydra_context=HydraContext(config_loader=loader, callbacks=None),  # type: ignore[arg-type]  of no use here
+            hydra_context=HydraContext(config_loader=loader, callbacks=None),
             task_function=lambda config: None,
             config=config,
         )

@@ -51,7 +51,7 @@ def test_interrupted(
     save = Recorder.save
 
     def interrupted(self: Recorder, pack: object) -> None:
-        save(self, pack)  # type: ignore[arg-type]
+        save(self, pack)
         if len(self.records[0]) == 2:
             os.kill(os.getpid(), how)
 

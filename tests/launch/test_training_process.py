@@ -49,7 +49,7 @@ def test_one_that_ends_before_it_sees_the_task_is_replaced(
     node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
 ) -> None:
     monkeypatch.setattr(training_process, "TrainingProcess", Process)
-    training_process.idle.append(Process(ends))  # type: ignore[arg-type]
+    training_process.idle.append(Process(ends))
     assert train(tmp_path, tell_process, [node]) == "outcomes"
     assert len(training_process.idle) == 1
 
@@ -60,7 +60,7 @@ def test_one_that_dies_of_the_task_is_not(
 ) -> None:
     monkeypatch.setattr(training_process, "TrainingProcess", lambda: Process("SIGKILL"))
     if was_idle:
-        training_process.idle.append(Process("SIGKILL"))  # type: ignore[arg-type]
+        training_process.idle.append(Process("SIGKILL"))
     with pytest.raises(ProcessDied, match="SIGKILL on "):
         train(tmp_path, tell_process, [node])
     assert training_process.idle == []

@@ -132,8 +132,8 @@ def test_hyp_presets(loader: ConfigLoader, zoo: str) -> None:
         for node in sweep_of(loader, f"{zoo}_hyp_{kind}"):
             config, optim = node.config, node.config["optim"]
             model = config["model"]
-            node = (config["init"]["name"], model["activation"], optim["name"], optim["lr"], optim["weight_decay"])
-            by_node.setdefault((*node, model["dropout"]), []).append(config["seed"])
+            factors = (config["init"]["name"], model["activation"], optim["name"], optim["lr"], optim["weight_decay"])
+            by_node.setdefault((*factors, model["dropout"]), []).append(config["seed"])
             assert optim.get("momentum", 0.9) == 0.9 and config["zoo"]["name"] == f"{zoo}_hyp_{kind}"
         assert set(by_node) == expected
     assert all(drawn == list(range(1, 11)) for drawn in seeds["fix"].values())

@@ -29,7 +29,7 @@ def test_name_is_the_same_however_a_value_is_typed(grid: Callable[..., Grid]) ->
 
 def test_name_follows_every_trained_value_and_no_other(grid: Callable[..., Grid]) -> None:
     trained = ("batch_size=20", "optim.eps=1e-7", "data.split_seed=1", "schedule=one_cycle")
-    untrained = ("data.root=/elsewhere", "data.download=false", "sweeps=other", "trainer.max_epochs=9")
+    untrained: tuple[str, ...] = ("data.root=/elsewhere", "data.download=false", "sweeps=other", "trainer.max_epochs=9")
     untrained += ("trainer.accelerator=gpu", "engine=torch", "zoo.name=other", "dry_run=true")
     [default] = grid()
     names = {name(node) for override in trained for node in grid(override)}

@@ -1,6 +1,7 @@
 """How many optimizer steps a training has."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_a_schedule_over_the_whole_training_is_identified_by_its_steps(grid: Cal
     ("key", "value"), [("data.train", None), ("batch_size", 0), ("batch_size", True), ("trainer.max_epochs", "ten")]
 )
 def test_steps_of_what_is_no_number(key: str, value: object) -> None:
-    config = {"data": {"train": 40}, "batch_size": 10, "trainer": {"max_epochs": 2}}
+    config: dict[str, Any] = {"data": {"train": 40}, "batch_size": 10, "trainer": {"max_epochs": 2}}
     group, _, inner = key.partition(".")
     config |= {group: {**config[group], inner: value} if inner else value}
     with pytest.raises(ZooError, match=f"{key}={value}: must be a whole number"):

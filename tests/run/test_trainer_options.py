@@ -103,7 +103,9 @@ def test_a_missing_device_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("gpu", "cuda", "mps"):
         with pytest.raises(ZooError, match=f"trainer.accelerator={name}: PyTorch finds none on this machine"):
             require_accelerator({"trainer": {"accelerator": name}})
-    for config in ({"trainer": {"accelerator": "cpu"}}, {"trainer": {"accelerator": "auto"}}, {"trainer": {}}, {}):
+    configs: list[dict[str, dict[str, str]]] = [{"trainer": {"accelerator": name}} for name in ("cpu", "auto")]
+    configs += [{"trainer": {}}, {}]
+    for config in configs:
         require_accelerator(config)
     is_there.cache_clear()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

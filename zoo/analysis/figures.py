@@ -3,6 +3,7 @@
 import math
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ BOXES = 26  # at most: every other one of 51 epochs
 TITLE_WIDTH = 70  # characters
 FEW = 20  # models, of which each is drawn as a dot
 BLUE, PALE_BLUE, ORANGE = "#2b6ca3", "#cfe0ef", "#d9822b"
-STYLE = {
+STYLE: dict[str, Any] = {
     "patch_artist": True,
     "boxprops": {"facecolor": PALE_BLUE, "edgecolor": BLUE},
     "whiskerprops": {"color": BLUE},
@@ -33,10 +34,10 @@ def accuracy_over_epochs(states: pd.DataFrame, title: str) -> Figure:
     step = math.ceil((last + 1) / BOXES)
     # the first and the last epoch, and between them as many as there is room for
     shown = states[states["epoch"].isin({0, *range(last, step - 1, -step)})]
-    groups = shown.groupby("epoch")["test_acc"]
+    groups: dict[Any, pd.Series] = dict(iter(shown.groupby("epoch")["test_acc"]))
     axes.boxplot(
-        [100 * accuracies for _, accuracies in groups],
-        positions=list(groups.groups),
+        [100 * accuracies for accuracies in groups.values()],
+        positions=list(groups),
         widths=0.6 * step,
         manage_ticks=False,
         **STYLE,

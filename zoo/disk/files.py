@@ -57,8 +57,12 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    write(path, lambda file: file.write(content))
+
+
 def write_text(path: Path, text: str) -> None:
-    write(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -142,4 +142,5 @@ def file_of(module: str) -> Path | None:
             spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))  # looks at the last name alone
     except (ImportError, ValueError):
         return None
-    return Path(spec.origin) if spec and spec.has_location and (spec.origin or "").endswith(".py") else None
+    origin = spec.origin if spec and spec.has_location else None
+    return Path(origin) if origin and origin.endswith(".py") else None

@@ -52,8 +52,8 @@ class WeightsWriter:
         """The next model's states [epochs, parameters], float32; those that are missing at the end become NaN."""
         file = self.file if self.file and self.models[-1] < self.capacity else self.begin_shard()
         epochs, parameters = self.shape
-        file.write(states.numpy())
-        file.write(torch.full((epochs - len(states), parameters), torch.nan).numpy())
+        file.write(states.numpy().data)
+        file.write(torch.full((epochs - len(states), parameters), torch.nan).numpy().data)
         self.models[-1] += 1
 
     def begin_shard(self) -> BinaryIO:

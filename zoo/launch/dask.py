@@ -53,7 +53,8 @@ class DaskWorkers:
             self.client = Client(address or self.cluster, timeout=10)
         except (OSError, ValueError) as error:
             raise ZooError(f"hydra.launcher.address={address}: no Dask scheduler answers there ({error})") from error
-        self.address = self.client.scheduler.address
+        scheduler: Any = self.client.scheduler
+        self.address = scheduler.address
         self.folder = Path.cwd()
         self.sent = 0
         threads = self.threads()
@@ -77,7 +78,8 @@ class DaskWorkers:
         self.sent += 1
         # pure=False: the same runs sent again are another task
         sent = self.client.submit(train, self.folder, function, list(nodes), pure=False)
-        return asyncio.run_coroutine_threadsafe(result(sent), self.client.loop.asyncio_loop)
+        loop: Any = self.client.loop
+        return asyncio.run_coroutine_threadsafe(result(sent), loop.asyncio_loop)
 
     def ended(self, future: Future) -> None:
         self.sent -= 1

@@ -100,7 +100,8 @@ def is_trained(node: Node) -> bool:
 
 def train_tasks(tasks: Sequence[Task], workers: Workers, tally: Tally) -> dict[Path, str]:
     """Have the workers do all tasks. Returns the runs that failed, and why."""
-    waiting, running = deque(tasks), {}
+    waiting = deque(tasks)
+    running: dict[Future, Task] = {}
     ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
     failures: dict[Path, str] = {}
     with Progress(tally) as progress:

@@ -5,7 +5,6 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
 
 from zoo.disk import files, locks, paths
 from zoo.errors import ZooError
@@ -43,12 +42,12 @@ def train_single(config: dict[str, Any]) -> float | None:
     return objective(node)
 
 
-def require_no_chdir(hydra: DictConfig) -> None:
+def require_no_chdir(hydra: Any) -> None:
     if hydra.job.chdir:
         raise ZooError("hydra.job.chdir=true: folders are found from where the command is given. Leave it out")
 
 
-def require_no_grid(hydra: DictConfig) -> None:
+def require_no_grid(hydra: Any) -> None:
     """A preset without -m would train a node that its zoo may not have."""
     if hydra.sweeper.get("params") and "zoo" in hydra.runtime.choices:
         key, values = list(hydra.sweeper.params.items())[-1]

@@ -42,7 +42,7 @@ def train(folder: Path, function: Function, nodes: Sequence[Node]) -> list[Outco
         reason = f"{sweep} is not to be seen on {socket.gethostname()}: all machines must share it under this path"
         return [Outcome(nodes[0].run, reason, storage=True)]
     worker = get_worker()
-    key = worker.get_current_task()
+    key = str(worker.get_current_task())
     while True:
         training, is_new = idle_or_new()
         try:

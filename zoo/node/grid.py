@@ -12,8 +12,8 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-import zoo.node.resolvers  # noqa: F401  configs refer to them
 from zoo.node.node import Node
+from zoo.node.resolvers import containers
 
 
 class Grid:
@@ -79,8 +79,8 @@ class Template:
         with open_dict(config):
             del config["hydra"]
         self.config = config
-        self.plain = OmegaConf.to_container(config, resolve=True)
-        self.dependent = dependents(leaves(OmegaConf.to_container(config)), keys)
+        self.plain = containers(config, resolve=True)
+        self.dependent = dependents(leaves(containers(config)), keys)
 
     def fill(self, values: Sequence[Any]) -> dict[str, Any]:
         """The plain config with these values at the template's keys. It shares what stays the same with others."""

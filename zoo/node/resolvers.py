@@ -17,8 +17,14 @@ SEED_FACTORS = (
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """A composed config as plain, resolved containers, without Hydra's own part."""
-    keys = [key for key in config if key != "hydra"]
-    return OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
+    keys = [str(key) for key in config if key != "hydra"]
+    return containers(OmegaConf.masked_copy(config, keys), resolve=True)
+
+
+def containers(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    """The config as plain containers."""
+    found: Any = OmegaConf.to_container(config, resolve=resolve)
+    return found
 
 
 def random_seed(config: DictConfig) -> int:

@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import Any
 
 # Where code is that its version identifies (see a run's environment.json), and not its source.
-INSTALLED = tuple(
-    Path(folder).resolve()
-    for folder in (
-        Path(__file__).parents[1],
-        *(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")),
-    )
-)
+KINDS = ("stdlib", "platstdlib", "purelib", "platlib")
+INSTALLED = (Path(__file__).resolve().parents[1], *(Path(sysconfig.get_path(kind)).resolve() for kind in KINDS))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Recorder(pl.Callback):
         self.records: list[list[Record]] = []
         self.started = 0.0
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Pack) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Pack) -> None:  # type: ignore[override] # of packs alone
         self.started = time.perf_counter()
         # a run can be an epoch ahead of others in its pack: that epoch is trained again, to the same state
         epoch, now = pl_module.epoch, environment(pl_module)
@@ -48,7 +48,7 @@ class Recorder(pl.Callback):
             self.records = [[] for _ in self.runs]
             self.save(pl_module)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Pack) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Pack) -> None:  # type: ignore[override] # of packs alone
         self.save(pl_module)
         trainer.should_stop = not self.active()
 

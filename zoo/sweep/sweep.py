@@ -91,7 +91,7 @@ def keep_sources(sweep: Path, node: Node) -> None:
     for group, code in user_code(node.config).items():
         kept = paths.source(sweep, group)
         if not kept.exists():
-            files.write(kept, lambda file, text=code.text: file.write(text))
+            files.write_bytes(kept, code.text)
 
 
 @contextmanager

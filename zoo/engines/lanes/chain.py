@@ -99,7 +99,7 @@ def layer(node: fx.Node, around: nn.Module) -> nn.Module:
     if node.op == "call_module" and not arguments and not node.kwargs:
         return around.get_submodule(str(node.target))
     if node.target in (torch.flatten, "flatten"):
-        given = dict(zip(("start_dim", "end_dim"), arguments, strict=False)) | node.kwargs
+        given: dict[str, Any] = dict(zip(("start_dim", "end_dim"), arguments, strict=False)) | node.kwargs
         return nn.Flatten(**{"start_dim": 0} | given)
     if node.target in ("view", "reshape") and len(arguments) == 2 and arguments[1] == -1 and is_batch_size(node):
         return nn.Flatten()
@@ -126,8 +126,8 @@ def is_batch_size(node: fx.Node) -> bool:
         return False
     if size.target is operator.getitem:
         shape, index = size.args
-        return index == 0 and isinstance(shape, fx.Node) and shape.args in ((x, "shape"), (x,))
-    return size.args == (x, 0)
+        return bool(index == 0 and isinstance(shape, fx.Node) and shape.args in ((x, "shape"), (x,)))
+    return bool(size.args == (x, 0))
 
 
 # ------------------------------------------------------------------------------------- what would be trained otherwise

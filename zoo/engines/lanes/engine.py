@@ -152,7 +152,7 @@ class Engine:
         if int(state["step"]) < 0:
             raise ValueError(f"step must not be negative, got {state['step']}")
         for name, which in STATE[self.optimizer].items():
-            self._set(which, name, state[name])
+            self._set(which, name, np.asarray(state[name]))
         self._library.lanes_set_steps(self._handle, int(state["step"]))
 
     # ---------------------------------------------------------------------------------------------------- training
@@ -264,7 +264,7 @@ class Engine:
         except ValueError:
             raise ValueError(f"dropout must be a number, [models] or [models, layers] = {list(wanted)}") from None
         if not ((array >= 0) & (array < 1)).all():
-            raise ValueError(f"dropout rates must be in [0, 1), got {rates}")
+            raise ValueError(f"dropout rates must be in [0, 1), got {rates!r}")
         return array
 
     def _data(self, images: Array, labels: Array) -> tuple[np.ndarray, np.ndarray]:

@@ -67,7 +67,7 @@ def flatten(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
     for layer in layers:
         # a subclass with a forward of its own may do anything there
         if isinstance(layer, nn.ModuleList) or type(layer).forward is nn.Sequential.forward:
-            yield from flatten(layer)
+            yield from flatten(layer.children())
         else:
             yield layer
 
