@@ -61,7 +61,9 @@ def test_every_launcher_trains_the_same_models(tmp_path: Path) -> None:
         done = train(tmp_path, *sweep, f"sweeps={launcher}", f"hydra/launcher={launcher}")
         assert done.returncode == 0, done.stderr
         assert "6/6 epochs" in done.stderr and "6 runs done, 0 failed, 0 left" in done.stderr
-        assert all(re.match(r"\d/6 epochs, |6 runs done", line) for line in done.stderr.splitlines()), done.stderr
+        assert all(
+            re.match(r"preparing 60 images|\d/6 epochs, |6 runs done", line) for line in done.stderr.splitlines()
+        ), done.stderr
     runs = sorted((tmp_path / "joblib/tiny").glob("*/"))
     assert len(runs) == 6
     for run in runs:
