@@ -13,6 +13,7 @@ from tests.run.test_run import assert_same_states
 from zoo import ZooDataset
 from zoo.disk import paths
 from zoo.engines import lanes
+from zoo.errors import ZooError
 from zoo.run.record import read_records, read_state
 
 OLD = Path(__file__).parent / "version_0_1_0"
@@ -59,3 +60,13 @@ def test_its_engine_trained_the_same_bits(tmp_path: Path) -> None:
             assert_same_states(node.run, run, epochs)
         for key, value in read_state(run, epochs).items():
             np.testing.assert_allclose(value, read_state(node.run, epochs)[key], rtol=1e-3, atol=1e-4)
+
+
+def test_what_its_names_do_not_tell_is_refused(old: Path) -> None:
+    for option in ("gradient_clip_val=0.001", "precision=bf16-mixed", "limit_train_batches=1"):
+        with pytest.raises(
+            ZooError, match=f"was begun by version 0.1.0, whose names .* trainer.{option.split('=')[0]}"
+        ):
+            train_sweep(old, *COMMAND, f"+trainer.{option}")
+    with pytest.raises(ZooError, match="was begun by version 0.1.0: it can't go on to 3"):
+        train_sweep(old, *COMMAND[:2], "trainer.max_epochs=3")

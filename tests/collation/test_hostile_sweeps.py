@@ -40,13 +40,31 @@ def change_record(run: Path, epoch: int, **values: Any) -> None:
     paths.result(run).write_text("\n".join(lines) + "\n")
 
 
+def forget_digests(run: Path) -> None:
+    """As version 0.1.0 wrote its records: whoever means to do harm can leave them out, or write right ones."""
+    records = [{key: value for key, value in record.items() if "sha256" not in key} for record in read_records(run)]
+    paths.result(run).write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
 def require_zoo_without(run: Path, sweep: Path, zoo: Path) -> str:
     """The zoo has all but this run, opens, and says why: that reason."""
-    missing = make_zoo(sweep, zoo)["missing"]
+    zoo.mkdir(parents=True)
+    missing = collate(sweep, zoo)
     assert missing.keys() == {run.name} and "\n" not in missing[run.name] and str(sweep) not in missing[run.name]
     assert len(ZooDataset(zoo)) == 7 * (EPOCHS + 1)
-    assert run.name not in os.listdir(paths.runs(zoo)) and run.name in paths.readme(zoo).read_text()
+    assert run.name not in os.listdir(paths.runs(zoo))
     return missing[run.name]
+
+
+def test_what_is_left_out_is_named_in_the_documents(copied: Path, tmp_path: Path) -> None:
+    run, other, *_ = runs(copied)
+    change_record(run, 2, test_acc="0.9")
+    torch.save([1, 2], paths.checkpoint(other, 1))
+    zoo = tmp_path / "zoo"
+    missing = make_zoo(copied, zoo)["missing"]
+    assert missing.keys() == {run.name, other.name} and len(ZooDataset(zoo)) == 6 * (EPOCHS + 1)
+    assert json.loads(paths.summary(zoo).read_text())["missing"] == missing
+    assert all(node in paths.readme(zoo).read_text() for node in missing)
 
 
 # no code
@@ -64,17 +82,18 @@ def test_nothing_is_imported_or_built(copied: Path, tmp_path: Path, monkeypatch:
 
 
 def new_folder(tmp_path: Path) -> Path:
-    (tmp_path / "new").mkdir()
-    return tmp_path / "new"
+    folder = tmp_path / "new"
+    folder.mkdir()
+    return folder
 
 
 def test_the_model_s_source_is_the_sweep_s_own(copied: Path, tmp_path: Path) -> None:
     kept = "raise SystemExit('imported')\n" + paths.model_source(copied).read_text()
     paths.model_source(copied).write_text(kept)
-    make_zoo(copied, tmp_path / "zoo")
-    assert paths.model_source(tmp_path / "zoo").read_text() == kept
-    saved = Architecture.load(paths.architecture(copied))
-    assert Architecture.load(paths.architecture(tmp_path / "zoo")) == saved
+    zoo = new_folder(tmp_path)
+    collate(copied, zoo)
+    assert paths.model_source(zoo).read_text() == kept
+    assert Architecture.load(paths.architecture(zoo)) == Architecture.load(paths.architecture(copied))
 
 
 @pytest.mark.parametrize("file", [paths.architecture, paths.model_source, paths.config])
@@ -118,14 +137,14 @@ def test_a_config_of_which_no_zoo_can_be_made(copied: Path, tmp_path: Path, key:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"test_acc": "0.9"}, "line 3: test_acc is '0.9', no number"),
-        ({"test_acc": True}, "line 3: test_acc is True"),
-        ({"train_acc": 1.5}, "line 3: train_acc is 1.5, not between 0 and 1"),
+        ({"test_acc": "0.9"}, "line 3 is damaged.*test_acc is '0.9'"),
+        ({"test_acc": True}, "line 3 is damaged.*test_acc is True"),
+        ({"train_acc": 1.5}, "line 3 is damaged.*train_acc is 1.5"),
         ({"val_acc": None}, "an accuracy is missing that other epochs have"),
-        ({"val_loss": float("nan")}, "line 3: val_loss is nan"),
-        ({"val_loss": float("inf")}, "line 3: val_loss is inf"),
-        ({"train_loss": [1.0]}, r"line 3: train_loss is \[1.0\]"),
-        ({"diverged": "no"}, "line 3: diverged is 'no'"),
+        ({"val_loss": float("nan")}, "line 3 is damaged.*NaN is not JSON"),
+        ({"val_loss": float("inf")}, "line 3 is damaged.*Infinity is not JSON"),
+        ({"train_loss": [1.0]}, r"line 3 is damaged.*train_loss is \[1.0\]"),
+        ({"diverged": "no"}, "line 3 is damaged.*diverged is 'no'"),
         ({"training_iteration": 7}, "line 3"),
     ],
 )
@@ -157,26 +176,37 @@ def test_more_epochs_than_the_sweep_is_to_have(copied: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "state",
-    [[1, 2], None, 3, "text", {}, {"weight": torch.zeros(3)}, [torch.zeros(2464)], {0: torch.zeros(1)}],
+    [[1, 2], None, 3, "text", {}, {"weight": torch.zeros(3)}, [torch.zeros(3)], {0: torch.zeros(1)}, {"weight": [0.0]}],
     ids=str,
 )
-@pytest.mark.parametrize("epoch", [0, 2])
-def test_a_checkpoint_that_is_no_state(copied: Path, tmp_path: Path, state: Any, epoch: int) -> None:
-    run = runs(copied)[0]
+def test_a_checkpoint_that_is_no_state(copied: Path, tmp_path: Path, state: Any) -> None:
+    run, epoch = runs(copied)[0], 2 if isinstance(state, list) else 0
+    forget_digests(run)
     torch.save(state, paths.checkpoint(run, epoch))
     reason = require_zoo_without(run, copied, tmp_path / "zoo")
-    assert f"checkpoint_00000{epoch}/checkpoints" in reason and "its keys are" in reason
+    assert reason.startswith(f"{run.name}/checkpoint_00000{epoch}/checkpoints is damaged")
+
+
+@pytest.mark.parametrize("file", [lambda run: paths.checkpoint(run, 1), lambda run: paths.optimizer(run, EPOCHS)])
+def test_a_flipped_bit_in_a_tensor(copied: Path, tmp_path: Path, file: Callable[[Path], Path]) -> None:
+    run = runs(copied)[0]
+    content = bytearray(file(run).read_bytes())
+    content[len(content) // 2] ^= 1
+    file(run).write_bytes(content)
+    assert require_zoo_without(run, copied, tmp_path / "zoo").startswith(f"{file(run).relative_to(copied)} is damaged")
 
 
 def test_a_state_of_another_variant_than_the_epochs_before(copied: Path, tmp_path: Path) -> None:
     with_dropout, without = (next(copied.glob(f"*dropout{rate}_*")) for rate in ("0.5", "0"))
+    forget_digests(with_dropout)
     shutil.copy(paths.checkpoint(without, 1), paths.checkpoint(with_dropout, 1))
     assert "checkpoint_000001" in require_zoo_without(with_dropout, copied, tmp_path / "zoo")
 
 
 def test_each_run_has_the_variant_of_its_state(copied: Path, tmp_path: Path) -> None:
-    make_zoo(copied, tmp_path / "zoo")
-    dataset = ZooDataset(tmp_path / "zoo")
+    zoo = new_folder(tmp_path)
+    collate(copied, zoo)
+    dataset = ZooDataset(zoo)
     for row in dataset.models.itertuples():
         state = torch.load(paths.checkpoint(copied / row.node, 3), weights_only=True)
         assert dataset.architecture.variants[row.variant] == list(state)
@@ -194,8 +224,9 @@ def test_a_run_s_folder_with_a_name_that_steers_a_terminal(copied: Path, tmp_pat
 @pytest.mark.parametrize("value", ["\ud800", {"a": [1]}, [1, "b"], 10**400, float("nan"), None, "a\rb", '",\n'])
 def test_a_factor_of_any_value(copied: Path, tmp_path: Path, value: Any) -> None:
     change_json(paths.params(runs(copied)[0]), lambda params: params | {"seed": value})
-    summary = make_zoo(copied, tmp_path / "zoo")
-    assert len(ZooDataset(tmp_path / "zoo")) == 4 * summary["models"] and summary["models"] == 8 - (value == "\ud800")
+    zoo = new_folder(tmp_path)
+    missing = collate(copied, zoo)
+    assert len(missing) == (value == "\ud800") and len(ZooDataset(zoo)) == 4 * (8 - len(missing))
 
 
 # links
@@ -249,11 +280,10 @@ def test_a_run_s_file_that_is_a_link_to_elsewhere(
 ) -> None:
     run = runs(copied)[0]
     link_out(file(run), tmp_path / "home/secret", content)
-    reason = require_zoo_without(run, copied, tmp_path / "zoos/zoo")
-    assert (
-        reason == f"{file(run).relative_to(copied)} leads out of the sweep: put the file itself there instead of a link"
-    )
-    require_nowhere(tmp_path / "home/secret", tmp_path / "zoos/zoo")
+    reason = require_zoo_without(run, copied, tmp_path / "zoo")
+    expected = f"{file(run).relative_to(copied)} leads out of the sweep: put the file itself there instead of a link"
+    assert reason == expected
+    require_nowhere(tmp_path / "home/secret", tmp_path / "zoo")
 
 
 @pytest.mark.parametrize("level", ["run", "checkpoint"])
@@ -266,28 +296,29 @@ def test_a_folder_that_is_a_link_to_elsewhere(copied: Path, tmp_path: Path, leve
 
 
 def test_links_within_the_sweep_become_the_files(copied: Path, tmp_path: Path) -> None:
-    (copied / "kept").mkdir()
     run = runs(copied)[0]
-    for number, path in enumerate([paths.images(copied), paths.checkpoint(run, 1), paths.params(run)]):
-        path.rename(copied / "kept" / str(number))
-        path.symlink_to(os.path.relpath(copied / "kept" / str(number), path.parent))
+    for path in (paths.images(copied), paths.checkpoint(run, 1), paths.params(run)):
+        path.rename(path.with_name("kept"))
+        path.symlink_to("kept")
     zoo = tmp_path / "zoos/zoo"
     assert make_zoo(copied, zoo)["missing"] == {}
     assert not any(path.is_symlink() for path in zoo.rglob("*"))
     assert len(Images.load(paths.images(zoo)).trainset) == 40
     with zipfile.ZipFile(paths.archive(zoo)) as archive:
-        assert archive.read("zoo/dataset.pt") == (copied / "kept/0").read_bytes()
+        assert archive.read("zoo/dataset.pt") == (copied / "kept").read_bytes()
 
 
 def test_pipes_and_circles_are_not_waited_for(copied: Path, tmp_path: Path) -> None:
-    first, second, third, *_ = runs(copied)
+    first, second, third, fourth, *_ = runs(copied)
+    paths.optimizer(fourth, EPOCHS).unlink()
+    os.mkfifo(paths.optimizer(fourth, EPOCHS))
     paths.result(first).unlink()
     os.mkfifo(paths.result(first))
     paths.checkpoint(second, 1).unlink()
     paths.checkpoint(second, 1).symlink_to("checkpoints")
     paths.params(third).unlink()
     paths.params(third).mkdir()
-    assert make_zoo(copied, tmp_path / "zoo")["missing"].keys() == {first.name, second.name, third.name}
+    assert collate(copied, new_folder(tmp_path)).keys() == {run.name for run in (first, second, third, fourth)}
 
 
 # images
@@ -322,9 +353,9 @@ def test_an_optimizer_file_that_vanishes_between_the_look_and_the_link(
         link(source, target)
 
     monkeypatch.setattr(collation_runs.files, "link_or_copy", vanishing)
-    assert make_zoo(copied, tmp_path / "zoo")["missing"] == {}
-    assert len(ZooDataset(tmp_path / "zoo")) == 32
-    assert not list((tmp_path / "zoo").rglob("optimizer"))
+    zoo = new_folder(tmp_path)
+    assert collate(copied, zoo) == {}
+    assert len(ZooDataset(zoo)) == 32 and not list(zoo.rglob("optimizer"))
 
 
 def test_a_record_that_grows_after_it_was_read(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,14 +370,15 @@ def test_a_record_that_grows_after_it_was_read(copied: Path, tmp_path: Path, mon
         link(run, copy, epochs)
 
     monkeypatch.setattr("zoo.collation.collate.link_run", growing)
-    assert make_zoo(copied, tmp_path / "zoo")["unfinished"] == {run.name: 1}
-    assert len(read_records(paths.runs(tmp_path / "zoo") / run.name)) == 2
+    zoo = new_folder(tmp_path)
+    assert collate(copied, zoo) == {}
+    assert len(read_records(paths.runs(zoo) / run.name)) == 2
 
 
 # any damage
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_random_damage_makes_a_zoo_that_opens_or_one_clear_error(copied: Path, tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
     victims = sorted(path for path in copied.rglob("*") if path.is_file())
@@ -382,7 +414,7 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
 # the folder of zoos
 
 
-NAMES = ['"quoted" zoo', "$\\frac{$", "<b>bold & | *stars* <img src=x>", "-dash", "new\nline", "\x1b[31mred", "ü" * 60]
+NAMES = ['"$\\frac{$ <b>bold & | *stars* <img src=x>', "-dash", "new\nline \x1b[31mred", "ü" * 60]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -167,7 +167,7 @@ def test_a_sweep_of_two_shapes_says_which_nodes_to_drop(old: Path, tmp_path: Pat
     odd.write_text(json.dumps(params))
     with pytest.raises(ZooError, match=r"its module_list.14.weight has the shape \[7, 20\], not \[10, 20\]") as caught:
         make_zoo(old, tmp_path / "zoo")
-    assert f"Drop 1 nodes: `python -m zoo drop {old} {odd.parent.name}`" in str(caught.value)
+    assert f"Drop the others: `python -m zoo drop {old} {odd.parent.name}`" in str(caught.value)
     drop(old, [odd.parent.name])
     assert make_zoo(old, tmp_path / "zoo")["models"] == 3
 

@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import train_sweep
 from tests.run.test_run import assert_same_states
 from tests.test_commands import ROOT, TINY, train
+from tests.typed import InThisProcess, typed
 from zoo.disk import paths
 from zoo.run.record import read_records
 
@@ -54,10 +56,14 @@ def workers_of(launcher: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    done = train(folder, *SWEEP)
-    assert done.returncode == 0, done.stderr
-    return folder / "sweeps/tiny"
+    return train_sweep(tmp_path_factory.mktemp("undisturbed"), *SWEEP[1:])[0].sweep
+
+
+@pytest.fixture
+def again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str | int | None]:
+    """The same command again, with workers in this process: what they go on from is the same files."""
+    monkeypatch.setattr("zoo.launch.local.LocalWorkers", InThisProcess)
+    return lambda: typed(monkeypatch, tmp_path, "train", *TINY, *SWEEP)
 
 
 def assert_same_sweep(cwd: Path, undisturbed: Path) -> None:
@@ -72,20 +78,19 @@ def test_faults_hurt_only_their_own_run(tmp_path: Path) -> None:
         tmp_path,
         "-m",
         "model=fragile",
-        "model.faults={1:raise,2:exit,3:kill,4:terminate}",
+        "model.faults={1:raise,2:exit,3:kill}",
         "seed=range(0,8)",
         "hydra.launcher.n_jobs=1",
     )
-    assert done.returncode == 1 and "4 of 8 runs failed" in done.stderr
+    assert done.returncode == 1 and "3 of 8 runs failed" in done.stderr
     errors = {path.parent.name: path.read_text() for path in (tmp_path / "sweeps/tiny").glob("*/error.txt")}
     by_seed = {seed: text for seed in range(8) for name, text in errors.items() if f"seed{seed}_" in name}
-    assert by_seed.keys() == {1, 2, 3, 4}
+    assert by_seed.keys() == {1, 2, 3}
     assert "ArithmeticError: no such luck" in by_seed[1] and "log:\nabout to fail" in by_seed[1]
     assert "SystemExit: giving up" in by_seed[2]
     assert "The worker process died, twice" in by_seed[3] and "SIGKILL" in by_seed[3]
-    assert "The worker process died, twice" in by_seed[4] and "SIGTERM" in by_seed[4]
     finished = [run.name for run in (tmp_path / "sweeps/tiny").glob("*/") if len(read_records(run)) == 2]
-    assert len(finished) == 4 and not set(finished) & errors.keys()
+    assert len(finished) == 5 and not set(finished) & errors.keys()
     for name in errors:  # every failure is in the table, with the file that tells more
         assert f"sweeps/tiny/{name}/error.txt" in done.stderr
 
@@ -96,6 +101,14 @@ def test_a_segmentation_fault_leaves_its_stack(tmp_path: Path) -> None:
     assert done.returncode == 1 and "1 of 2 runs failed" in done.stderr
     [path] = (tmp_path / "sweeps/tiny").glob("*/error.txt")
     assert "Fatal Python error: Segmentation fault" in path.read_text() and "fragile.py" in path.read_text()
+
+
+@pytest.mark.slow
+def test_a_terminated_worker_has_died(tmp_path: Path) -> None:
+    done = train(tmp_path, "-m", "model=fragile", "model.faults={1:terminate}", "seed=0,1")
+    assert done.returncode == 1 and "1 of 2 runs failed" in done.stderr
+    [path] = (tmp_path / "sweeps/tiny").glob("*/error.txt")
+    assert "The worker process died, twice" in path.read_text() and "SIGTERM" in path.read_text()
 
 
 @pytest.mark.slow
@@ -116,7 +129,9 @@ MOMENTS = [(victim, moment) for victim in ("worker", "launcher", "group") for mo
     ("victim", "moment"),
     [pytest.param(*case, marks=[pytest.mark.slow] * (case != ("launcher", 5))) for case in MOMENTS],
 )
-def test_sigkill_at_any_moment(tmp_path: Path, undisturbed: Path, victim: str, moment: int) -> None:
+def test_sigkill_at_any_moment(
+    tmp_path: Path, undisturbed: Path, again: Callable[[], object], victim: str, moment: int
+) -> None:
     process = start(tmp_path, *SWEEP[:-1], "hydra.launcher.n_jobs=2", "hydra.launcher.pack_size=1")
     wait_for_epochs(process, tmp_path, moment)
     time.sleep(random.Random(f"{victim}{moment}").uniform(0, 0.05))
@@ -129,14 +144,15 @@ def test_sigkill_at_any_moment(tmp_path: Path, undisturbed: Path, victim: str, m
     else:
         (os.kill if victim == "launcher" else os.killpg)(process.pid, signal.SIGKILL)
         process.communicate(timeout=30)
-        done = train(tmp_path, *SWEEP)
-        assert done.returncode == 0, done.stderr
+        assert again() is None
     assert_same_sweep(tmp_path, undisturbed)
     assert not list((tmp_path / "sweeps").rglob(".*.tmp"))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_interrupted_from_the_terminal(tmp_path: Path, undisturbed: Path, how: signal.Signals) -> None:
+def test_interrupted_from_the_terminal(
+    tmp_path: Path, undisturbed: Path, again: Callable[[], object], how: signal.Signals
+) -> None:
     process = start(tmp_path, *SWEEP)
     wait_for_epochs(process, tmp_path, 4)
     began = time.monotonic()
@@ -146,8 +162,7 @@ def test_interrupted_from_the_terminal(tmp_path: Path, undisturbed: Path, how: s
     assert process.returncode == 130
     assert "Stopped: " in output and "The same command again goes on from there" in output
     assert "Traceback" not in output and "leaked" not in output
-    done = train(tmp_path, *SWEEP)
-    assert done.returncode == 0
+    assert again() is None
     assert_same_sweep(tmp_path, undisturbed)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_commands import train
+from tests.test_commands import TINY
+from tests.typed import typed
 from zoo.disk import paths
 from zoo.engines import lanes
 from zoo.errors import ZooError
@@ -57,9 +58,11 @@ def test_what_the_command_would_refuse_is_refused(grid: Callable[..., Grid], swe
 
 
 @pytest.mark.parametrize("flags", [[], ["-m"]])
-def test_nothing_is_written(tmp_path: Path, flags: list[str]) -> None:
-    done = train(tmp_path, *flags, "dry_run=true")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("1 models: 0 finished, 0 to go on, 1 new\n1 epochs to train, about ")
-    assert done.stdout.endswith("Nothing was written: leave out dry_run to train.\n")
+def test_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    assert typed(monkeypatch, tmp_path, "train", *TINY, *flags, "dry_run=true") is None
+    told = capsys.readouterr().out
+    assert told.startswith("1 models: 0 finished, 0 to go on, 1 new\n1 epochs to train, about ")
+    assert told.endswith("Nothing was written: leave out dry_run to train.\n")
     assert list(tmp_path.iterdir()) == []

@@ -71,6 +71,7 @@ def test_every_data_set_in_its_own_sweep(grid: Callable[..., Grid], tmp_path: Pa
         (["trainer.max_epochs=0"], "trainer.max_epochs=0: must be"),
         (["model.activation=tanh,tahn"], "model.activation=tahn.*unknown activation 'tahn': choose from"),
         (["model.dropout=1.5"], "model.dropout=1.5.*dropout probability has to be between 0 and 1"),
+        (["optim.lr=abc"], "^optim.lr=abc: must be a number$"),
         (["optim.lr=1e-3,-1"], "optim.lr=-1.*[Ii]nvalid learning rate"),
         (["init.bias=zero"], "init.bias=zero"),
         (["model=cnn_large", "data.size=28"], "model=cnn_large can't take images of 28x28 pixels"),

@@ -109,5 +109,5 @@ def mixed(sweep: Path, groups: Sequence[tuple[Architecture, list[str]]]) -> str:
     command = shlex.join(["python", "-m", "zoo", "drop", str(sweep), *names[:LISTED]])
     return (
         f"{names[0]} can't be in one zoo with {kept[0]}: {most.difference(others[0][0])}. {sweep} holds models of "
-        f"{len(groups)} architectures, and a zoo has one. Drop {len(names)} nodes: `{command}`{more}"
+        f"{len(groups)} architectures, and a zoo has one. Drop the others: `{command}`{more}"
     )

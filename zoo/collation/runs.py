@@ -54,8 +54,7 @@ def read_run(run: Path, architecture: Architecture, epochs: int) -> tuple[Record
     `epochs`: how many records there can be, at most. Raises ZooError for what is damaged or not the sweep's own.
     """
     records, found = read_whole_records(run, epochs)
-    with contextlib.suppress(Missing):  # training may have gone on
-        check_optimizer(run, found[-1])
+    require_optimizer(run, found[-1])
     states, variant = torch.empty(len(records), architecture.length), 0
     for epoch, record in enumerate(records):
         path = paths.checkpoint(run, epoch)
@@ -86,6 +85,14 @@ def read_whole_records(run: Path, epochs: int) -> tuple[Records, Records]:
         if len({measured(record) for record in records}) > 1:
             raise ValueError("an accuracy is missing that other epochs have")
     return records, found
+
+
+def require_optimizer(run: Path, record: Mapping[str, Any]) -> None:
+    """Raise ZooError if the optimizer file of a run's last record is damaged. It may be missing."""
+    path = paths.optimizer(run, record["training_iteration"])
+    with reading(path), contextlib.suppress(FileNotFoundError, Missing):  # training may have gone on, and removed it
+        own_file(path, run.parent)
+        check_optimizer(run, record)
 
 
 def measured(record: Mapping[str, Any]) -> tuple[str, ...]:

@@ -37,9 +37,18 @@ class Node:
         immaterial = [key.split(".") for key in self.config["immaterial"]]
         values = without(self.config, [["immaterial"], *immaterial])
         if self.is_old:
+            self.require_known_to_old(values)
             return old_values(values)
         digests = {group: code.digest for group, code in user_code(self.config).items()}
         return values | ({"sources": digests} if digests else {})
+
+    def require_known_to_old(self, values: Mapping[str, Any]) -> None:
+        """Raise ZooError for an option that the names of version 0.1.0 don't tell, though it makes another model."""
+        if options := sorted(set(values["trainer"]) - {"max_epochs"}):
+            raise ZooError(
+                f"{self.sweep} was begun by version 0.1.0, whose names of models don't tell trainer.{options[0]}: "
+                "choose another zoo.name"
+            )
 
     @cached_property
     def identity(self) -> dict[str, Any]:

@@ -83,6 +83,9 @@ def check_model(config: Mapping[str, Any]) -> None:
         )
     distribution = attempt("init", init, lambda: build(init))
     attempt("init", init, lambda: initialise(network, distribution["weight"], distribution["bias"]))
+    for key in ("lr", "weight_decay", "momentum"):
+        if isinstance(config["optim"].get(key), str):
+            raise ZooError(f"optim.{key}={config['optim'][key]}: must be a number")
     attempt("optim", config["optim"], lambda: build(config["optim"])(network.parameters()))
     if data["size"] is None:
         return

@@ -20,6 +20,8 @@ SHARED_GROUPS = ("data.", "sources.")
 
 Row = dict[str, Any]  # a node's values by the names one types
 
+told: set[Path] = set()  # damaged files of which this process has said so
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -76,13 +78,13 @@ class Manifest:
             )
         if before is None or now is None or now == before:
             return {**self.rows, **new}
-        if any(spans_training(row) for row in self.rows.values()) or paths.old_nodes(self.folder).exists():
-            raise ZooError(
-                f"{self.folder} trains to {before} epochs by a schedule that spans them all, or was begun by version "
-                f"0.1.0: it can't go on to {now}. Choose another zoo.name"
-            )
+        reason = "was begun by version 0.1.0" if paths.old_nodes(self.folder).exists() else None
+        if any(spans_training(row) for row in self.rows.values() if row):
+            reason = f"trains to {before} epochs by a schedule that spans them all"
+        if reason:
+            raise ZooError(f"{self.folder} {reason}: it can't go on to {now}. Choose another zoo.name")
         epochs = {"trainer.max_epochs": now}
-        return {**{name: row | epochs for name, row in self.rows.items()}, **new}
+        return {**{name: row | epochs if row else row for name, row in self.rows.items()}, **new}
 
     @property
     def max_epochs(self) -> int | None:
@@ -169,7 +171,12 @@ def read_config(folder: Path) -> dict[str, Any] | None:
             return config
     except (ZooError, KeyError, TypeError):
         pass
-    print(f"{path} is damaged, and is made anew from the runs and this command", file=sys.stderr)
+    if path not in told:
+        told.add(path)
+        print(
+            f"{path} is damaged, and is made anew from the runs and this command; former commands are lost",
+            file=sys.stderr,
+        )
     return None
 
 

@@ -152,8 +152,8 @@ class Progress:
         tqdm.write(text, file=sys.stderr)
 
     def line(self) -> str:
-        rate = (self.tally.trained_epochs - self.before) / max(time.monotonic() - self.began, 1e-9)
-        return self.tally.line(rate)
+        trained = self.tally.trained_epochs - self.before  # fewer than before, when a damaged run begins again
+        return self.tally.line(max(trained, 0) / max(time.monotonic() - self.began, 1e-9))
 
 
 def bar_format(bar: "tqdm[Any]", tally: Tally) -> str:

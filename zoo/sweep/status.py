@@ -19,7 +19,10 @@ def survey(sweep: Path) -> Tally:
     """The tally of every node of the sweep. Raises ZooError where there is no sweep."""
     if not paths.config(sweep).exists():
         raise ZooError(f"{sweep} is no sweep: it has no {paths.config(sweep).name}")
-    epochs = files.read_json(paths.config(sweep))["protocol"]["trainer.max_epochs"]
+    try:
+        epochs = files.read_json(paths.config(sweep))["protocol"]["trainer.max_epochs"]
+    except (ZooError, KeyError, TypeError) as error:
+        raise ZooError(f"{paths.config(sweep)} is damaged: the command that trained the sweep makes it anew") from error
     runs = {sweep / name: epochs for name in node_names(sweep)}
     tally = Tally(runs)
     tally.update(runs)
