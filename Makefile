@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/python analyze.py
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations 10
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations 10 --cov zoo --cov-report term:skip-covered
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile

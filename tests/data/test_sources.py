@@ -529,7 +529,8 @@ def test_one_process_prepares_and_the_others_wait(tmp_path):
         other = prepare_elsewhere(tmp_path)
         line = other.stderr.readline()
     assert line.startswith(f"waiting for {paths.preparation_lock(tmp_path)}, which another process holds (process ")
-    assert other.wait(60) == 0 and len(kept(tmp_path)) == 2
+    other.communicate(timeout=60)
+    assert other.returncode == 0 and len(kept(tmp_path)) == 2
 
 
 def test_what_a_killed_preparation_left_is_removed(tmp_path, capsys):
