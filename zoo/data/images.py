@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import pickle
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -80,15 +79,7 @@ class Images:
             return images
         except FileNotFoundError as error:
             raise DataError(f"{path} is missing: run the training command to make it, or get it anew") from error
-        except (
-            OSError,
-            RuntimeError,
-            pickle.UnpicklingError,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-        ) as error:
+        except Exception as error:  # torch raises whatever the damaged bytes lead to
             raise DataError(
                 f"{path} is damaged or holds no images ({error}): delete it, then make it or get it anew"
             ) from error

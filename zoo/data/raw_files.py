@@ -68,18 +68,19 @@ def _entries(root: Path, named: Sequence[str] | None, cache: Path) -> Iterator[s
 
 
 def _below(path: Path, cache: str) -> Iterator[str]:
-    """The file, or the files below the folder, links followed, without hidden ones and without the cache."""
+    """The file, or the files below the folder, links followed, without hidden ones and the cache's prepared images."""
     if not path.is_dir():
         yield str(path)
     seen = set()
     for folder, subfolders, names in os.walk(path, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen or real == cache:  # `seen`: a link can lead to a folder that it lies in
+        if real in seen:  # a link can lead to a folder that it lies in
             subfolders.clear()
             continue
         seen.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        yield from (os.path.join(folder, name) for name in names if not name.startswith("."))
+        prepared = {name for name in names if real == cache and paths.is_of_preparation(name)}
+        yield from (os.path.join(folder, name) for name in names if not name.startswith(".") and name not in prepared)
 
 
 def _code(source: str) -> str | None:

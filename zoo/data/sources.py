@@ -84,10 +84,11 @@ class LabelledArrays:
     def __post_init__(self) -> None:
         shape = self.images.shape
         right = len(shape) == 3 or (len(shape) == 4 and shape[3] == 3)
-        if not right or self.images.dtype != np.uint8 or self.labels.shape != shape[:1]:
+        right &= self.labels.shape == shape[:1] and np.issubdtype(self.labels.dtype, np.integer)
+        if not right or self.images.dtype != np.uint8:
             raise DataError(
-                f"LabelledArrays of images {shape} {self.images.dtype} and labels {self.labels.shape}: they must be "
-                "uint8 [n, height, width] or [n, height, width, 3], and [n]"
+                f"LabelledArrays of images {shape} {self.images.dtype} and labels {self.labels.shape} "
+                f"{self.labels.dtype}: they must be uint8 [n, height, width] or [n, height, width, 3], and integers [n]"
             )
 
     def __len__(self) -> int:

@@ -107,7 +107,7 @@ def _split(part: "Part", rows: np.ndarray, shape: tuple[int, ...], data: Mapping
     if arrays := _ready(part, data):
         found = arrays.images[rows]
         pixels = found[:, None] if found.ndim == 3 else found.transpose(0, 3, 1, 2)
-        labels.copy_(torch.from_numpy(arrays.labels[rows]))
+        labels.copy_(torch.from_numpy(arrays.labels[rows].astype(np.int64)))
         for label in labels.unique().tolist():
             _require_fit(pixels.shape[1:], label, shape, data)
         images.copy_(torch.from_numpy(pixels))

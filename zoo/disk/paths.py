@@ -1,5 +1,6 @@
 """Every file name in a sweep, a run and a zoo. No other module spells one."""
 
+import re
 from pathlib import Path
 
 # a sweep, and the zoo made from it
@@ -114,6 +115,11 @@ def hydra(run: Path) -> Path:
 def prepared(cache: Path, name: str, digest: str) -> Path:
     """The prepared images of a data config, which has this digest."""
     return cache / f"{name}-{digest}.pt"
+
+
+def is_of_preparation(name: str) -> bool:
+    """Whether a file of the cache is one of prepared images, or what is noted of their raw files."""
+    return re.fullmatch(r".+-[0-9a-f]{12}\.(pt|json)", name) is not None
 
 
 def raw_files(prepared: Path) -> Path:
