@@ -10,6 +10,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from zoo.data.augment import augment
+from zoo.data.check import check as check_data
 from zoo.errors import ZooError, one_line
 from zoo.models.initialise import initialise
 from zoo.node.build import build, build_schedule
@@ -58,6 +59,8 @@ def check_values(configs: Sequence[Mapping[str, Any]]) -> None:
 
     for config in configs:
         check_config(config)
+        if is_new("data", config["data"]):
+            check_data(config["data"])
         data, model, init, optim = (config[group] for group in ("data", "model", "init", "optim"))
         for group in ("model", "init", "optim", "schedule", "augmentation"):
             if is_new(group, config[group]):
