@@ -47,6 +47,13 @@ def test_the_histogram_counts_every_model(tmp_path: Path, accuracies: list[float
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_without_test_images_the_figures_say_so_or_are_empty(tmp_path: Path) -> None:
+    final = final_accuracy(pd.Series([np.nan, np.nan]), "title")
+    assert [text.get_text() for text in final.axes[0].texts] == ["there are no test images"]
+    save(tmp_path / "final.png", final)
+    save(tmp_path / "epochs.png", accuracy_over_epochs(states(2, 2).assign(test_acc=np.nan), "title"))
+
+
 @pytest.mark.filterwarnings("ignore:Glyph")  # of letters that the font lacks
 @pytest.mark.parametrize("title", [*NASTY, "long " * 50, "x" * 250], ids=lambda title: ascii(title[:20]))
 def test_any_title_can_be_drawn(tmp_path: Path, title: str) -> None:

@@ -50,12 +50,13 @@ def accuracy_over_epochs(states: pd.DataFrame, title: str) -> Figure:
 
 
 def final_accuracy(accuracies: pd.Series, title: str) -> Figure:
-    """Histogram of test accuracies after the last epoch [models]."""
+    """Histogram of test accuracies after the last epoch [models]; they are NaN where there are no test images."""
     figure, axes = canvas(title)
     axes.set(xlabel="test accuracy after the last epoch (%)", ylabel="models")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    if accuracies.empty:
-        axes.text(0.5, 0.5, "no model is finished yet", ha="center", transform=axes.transAxes)
+    if accuracies.isna().all():
+        reason = "no model is finished yet" if accuracies.empty else "there are no test images"
+        axes.text(0.5, 0.5, reason, ha="center", transform=axes.transAxes)
         axes.set(xticks=[], yticks=[])
         return figure
     percent, median = 100 * accuracies, 100 * accuracies.median()
