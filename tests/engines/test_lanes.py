@@ -320,24 +320,27 @@ def torch_optimizer(model: nn.Module, k: int, optimizer: str, lr=LRS, momentum=(
 
 
 @cache
-def torch_trained(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Parameters and losses after 4 epochs of 25 batches, the last of 4 images, in PyTorch."""
+def torch_trained(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Parameters after 4 epochs of 25 batches, the last of 4 images, and the last epoch's loss and right, in PyTorch."""
     x, y = data(TRAINED, n=244)
-    parameters, losses = [], []
+    parameters, losses, correct = [], [], []
     for k, model in enumerate(seeded(trained_network, 3)):
         optimizer, step = torch_optimizer(model, k, **OPTIMIZERS[name]), 0
         for epoch in range(4):
-            total = 0.0
+            total, right = 0.0, 0
             for batch in permutations(3, 244, seed=epoch)[k].split(10):
                 optimizer.zero_grad()
-                loss = F.cross_entropy(logits_with_masks(model, x[batch], int(KEYS[k]), step, RATES[k]), y[batch])
+                logits = logits_with_masks(model, x[batch], int(KEYS[k]), step, RATES[k])
+                loss = F.cross_entropy(logits, y[batch])
                 loss.backward()
                 optimizer.step()
                 step += 1
                 total += loss.item() * len(batch)
+                right += int((logits.argmax(1) == y[batch]).sum())
         parameters.append(flat(model))
         losses.append(total / 244)
-    return np.stack(parameters), np.array(losses)
+        correct.append(right)
+    return np.stack(parameters), np.array(losses), np.array(correct)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -346,12 +349,13 @@ def test_hundred_steps_of_every_optimizer(name):
     options = dict(lr=LRS, weight_decay=DECAYS, dropout=RATES) | OPTIMIZERS[name]
     engine = pack(seeded(trained_network, 3), TRAINED, **options)
     for epoch in range(4):
-        losses = engine.train_epoch(x, y, permutations(3, 244, seed=epoch), 10, KEYS)
-    parameters, expected = torch_trained(name)
+        found = engine.train_epoch(x, y, permutations(3, 244, seed=epoch), 10, KEYS)
+    parameters, losses, correct = torch_trained(name)
     assert engine.step == 100
     assert np.abs(parameters - np.stack([flat(m) for m in seeded(trained_network, 3)])).max() > 0.01
     np.testing.assert_allclose(engine.parameters, parameters, rtol=1e-3, atol=2e-4)
-    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    np.testing.assert_allclose(found.loss, losses, rtol=1e-4)
+    np.testing.assert_array_equal(found.correct, correct)
 
 
 def test_training_reads_memory_mapped_images(tmp_path):
@@ -405,11 +409,11 @@ def test_a_model_does_not_depend_on_its_pack(network):
         for k in diverging:
             start[k] = [np.nan, np.inf, 1e38][k % 3]
         engine.parameters = start
-        loss = engine.train_epoch(x, y, orders[chosen], 10, keys[chosen])
+        trained = engine.train_epoch(x, y, orders[chosen], 10, keys[chosen])
         gradients, _ = engine.gradients(x, y, orders[chosen][:, :3], keys[chosen])
         evaluation = engine.evaluate(x, y, tie_tolerance=0.05)
         found: list[Any] = [
-            *(engine.parameters, engine.optimizer_state["exp_avg_sq"], loss, gradients, evaluation.loss),
+            *(engine.parameters, engine.optimizer_state["exp_avg_sq"], *trained, gradients, evaluation.loss),
             *(evaluation.correct, evaluation.near_tie_count),
         ]
         return found
@@ -417,7 +421,9 @@ def test_a_model_does_not_depend_on_its_pack(network):
     everyone = list(range(count))
     together = train(everyone)
     assert all(np.isfinite(a).all() for a in together)
-    for chosen in ([0], [5], [36], everyone[::-1], everyone[20:], [7] * 18):
+    # of a group of up to half as many models as lanes, each has several lanes for the samples of its batches
+    few = [everyone[size : 2 * size] for size in range(2, 17)]
+    for chosen in ([0], [5], [36], *few, everyone[::-1], everyone[20:], [7] * 18):
         for among, alone in zip(together, train(chosen), strict=True):
             np.testing.assert_array_equal(among[chosen], alone)
     diverging = (0, 4, 17, 35)

@@ -26,6 +26,13 @@ STATE = {
 """The optimizers, with PyTorch's names of their averages and where the kernels keep them (`State` in src/numbers.h)."""
 
 
+class Training(NamedTuple):
+    """What an epoch's own steps found for each model: mean loss and right predictions, with the dropout that they drew."""
+
+    loss: np.ndarray
+    correct: np.ndarray
+
+
 class Evaluation(NamedTuple):
     """What `Engine.evaluate` finds for each model.
 
@@ -159,8 +166,8 @@ class Engine:
 
     def train_epoch(
         self, images: Array, labels: Array, orders: Array, batch_size: int, dropout_keys: Array | None = None
-    ) -> np.ndarray:
-        """Trains every model once through its own `orders` and returns the mean training loss [models].
+    ) -> Training:
+        """Trains every model once through its own `orders`.
 
         orders (int [models, any number]) are positions in images; a last incomplete batch is used.
         images (float32 [n, c, h, w]) and labels (int64 [n]) may be memory-mapped: they are read in place.
@@ -171,14 +178,15 @@ class Engine:
         images, labels = self._data(images, labels)
         orders = self._indices("orders", orders, len(images))
         keys = self._keys(dropout_keys)
-        loss = np.empty(self.models)
+        loss, correct = np.empty(self.models), np.empty(self.models, dtype=np.int64)
         self._library.lanes_train(
             self._handle,
             ctypes.byref(self._samples(images, labels)),
             ctypes.byref(self._visits(orders, batch_size, keys)),
             _pointer(loss, ctypes.c_double),
+            _pointer(correct, ctypes.c_int64),
         )
-        return loss
+        return Training(loss, correct)
 
     def gradients(
         self, images: Array, labels: Array, indices: Array, dropout_keys: Array | None = None

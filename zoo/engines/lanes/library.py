@@ -16,7 +16,7 @@ VARIANTS = ("portable", "avx2", "avx512")
 
 PACKAGE = Path(__file__).parent
 
-FLOATS, DOUBLES, KEYS = POINTER(c_float), POINTER(c_double), POINTER(c_uint64)
+FLOATS, DOUBLES, INTEGERS, KEYS = POINTER(c_float), POINTER(c_double), POINTER(c_int64), POINTER(c_uint64)
 STRUCTURE = c_void_p  # the address of one of the library's structures
 ENGINE = c_void_p
 
@@ -32,7 +32,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "lanes_set_steps": (None, [ENGINE, c_uint64]),
     "lanes_get": (None, [ENGINE, c_int, FLOATS]),
     "lanes_set": (None, [ENGINE, c_int, FLOATS]),
-    "lanes_train": (None, [ENGINE, STRUCTURE, STRUCTURE, DOUBLES]),
+    "lanes_train": (None, [ENGINE, STRUCTURE, STRUCTURE, DOUBLES, INTEGERS]),
     "lanes_gradients": (None, [ENGINE, STRUCTURE, STRUCTURE, FLOATS, DOUBLES]),
     "lanes_evaluate": (None, [ENGINE, STRUCTURE, STRUCTURE]),
     "lanes_function": (None, [c_int, FLOATS, FLOATS, c_int64]),

@@ -74,8 +74,9 @@ EXPORT void lanes_set_steps(Engine* engine, uint64_t steps) { engine->steps = st
 EXPORT void lanes_get(const Engine* engine, int which, float* out) { engine->get(static_cast<State>(which), out); }
 EXPORT void lanes_set(Engine* engine, int which, const float* in) { engine->set(static_cast<State>(which), in); }
 
-EXPORT void lanes_train(Engine* engine, const Samples* samples, const Visits* visits, double* mean_loss) {
-  engine->train(*samples, *visits, mean_loss);
+EXPORT void lanes_train(Engine* engine, const Samples* samples, const Visits* visits, double* mean_loss,
+                        int64_t* correct) {
+  engine->train(*samples, *visits, mean_loss, correct);
 }
 
 EXPORT void lanes_gradients(Engine* engine, const Samples* samples, const Visits* visits, float* out, double* mean_loss) {
@@ -102,7 +103,7 @@ EXPORT void lanes_dropout_factors(const uint64_t* keys, const float* rates, uint
   DropoutRates each;
   each.set(rates);
   Vectors factors(n, splat(1.f)), unused(n, zero());
-  drop(each, layer, {{&schedule, step}, static_cast<uint32_t>(sample)}, n, factors.data(), unused.data());
+  drop(each, layer, DropoutPosition({&schedule, step}, [=](int) { return sample; }), n, factors.data(), unused.data());
   std::memcpy(out, factors.data(), n * sizeof(Vec));
 }
 

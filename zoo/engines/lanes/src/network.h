@@ -1,11 +1,12 @@
-// A stack of layers for one lane group: forward, loss and backward over a batch, and evaluation.
+// A stack of layers for one lane group: forward, loss and backward of one sample a lane, and evaluation.
 #pragma once
 
 #include <memory>
 #include <utility>
+#include <vector>
 
-#include "kernels/cross_entropy.h"
 #include "kernels/gather.h"
+#include "kernels/ranking.h"
 #include "layers/elementwise.h"
 #include "layers/layer.h"
 
@@ -13,12 +14,28 @@ namespace lanes {
 
 using Vectors = std::vector<Vec>;
 
-// A batch: for each lane the images' positions in the data.
-struct Batch {
-  Samples samples;
-  const int32_t* order[kLanes];
-  int size;
-  const int32_t* next[kLanes];  // the first images of the batch that follows, to be fetched early (null: none follows)
+// One sample a lane.
+struct LaneSamples {
+  const float* image[kLanes];
+  Int label;
+
+  // number(lane): which of the samples it is; an image has `size` values.
+  template <class F>
+  static INLINE LaneSamples of(const Samples& samples, int64_t size, F&& number) {
+    LaneSamples chosen;
+    for (int l = 0; l < kLanes; l++) {
+      const int32_t n = number(l);
+      chosen.image[l] = samples.images + n * size;
+      chosen.label[l] = static_cast<int32_t>(samples.labels[n]);
+    }
+    return chosen;
+  }
+};
+
+// What a training step finds of its samples.
+struct Outcome {
+  Vec losses;
+  Int predicted;  // classes
 };
 
 class Network {
@@ -45,78 +62,62 @@ class Network {
   Shape image() const { return image_; }
   const std::vector<Elementwise*>& dropouts() const { return dropouts_; }
 
-  // Adds the gradients of the mean loss over the batch, and to `loss` (one a lane) the sum of the samples' losses.
-  void gradients(const Vec* params, const Batch& batch, const DropoutStep& step, Vec* gradients, double* loss) {
-    prepare(params, true);
-    const Vec weight = splat(1.f / static_cast<float>(batch.size));
-    for (int b = 0; b < batch.size; b++) {
-      const Int label = gather_sample(batch, b);
-      prefetch(batch, b + 1);
-      const DropoutPosition position{step, static_cast<uint32_t>(b)};
-      Vec* x = input_.data();
-      std::vector<Vec*>& inputs = inputs_;
-      inputs.clear();
-      for (size_t k = 0; k < layers_.size(); k++) {
-        inputs.push_back(x);
-        Vec* y = output(k, x);
-        layers_[k]->train(x, y, position);
-        x = y;
-      }
-      Vec* gy = gradient_.data();
-      Vec* gx = other_gradient_.data();
-      const Vec losses = cross_entropy({x, classes()}, label, weight, gy);
-      for (int l = 0; l < kLanes; l++) loss[l] += static_cast<double>(losses[l]);
-      for (size_t k = layers_.size(); k-- > first_trained_;) {
-        Layer& layer = *layers_[k];
-        Vec* wanted = k == first_trained_ ? nullptr : layer.in_place() ? gy : gx;
-        layer.backward(inputs[k], gy, wanted, gradients + offsets_[k]);
-        if (!layer.in_place()) std::swap(gy, gx);
-      }
+  // Adds `weight` times the gradients of one sample's loss a lane: to each parameter's, once. prepare() comes first.
+  Outcome train(const LaneSamples& samples, const DropoutPosition& position, Vec weight, Vec* gradients) {
+    inputs_.clear();
+    gather(samples.image, image_.size(), input_.data());
+    Vec* x = input_.data();
+    for (size_t k = 0; k < layers_.size(); k++) {
+      inputs_.push_back(x);
+      Vec* y = output(k, x);
+      layers_[k]->train(x, y, position);
+      x = y;
     }
+    const Logits logits{x, classes()};
+    Vec* gy = gradient_.data();
+    const Outcome outcome{cross_entropy(logits, samples.label, weight, gy), rank(logits, 0.f).best};
+    backward(gy, other_gradient_.data(), gradients);
+    return outcome;
   }
 
   void prepare(const Vec* params, bool training) {
     for (size_t k = 0; k < layers_.size(); k++) layers_[k]->prepare(params + offsets_[k], training);
   }
 
-  // Logits of one image for all lanes; prepare() comes first.
-  Logits evaluate(const float* image) {
-    Vec* x = input_.data();
-    for (size_t k = 0; k < layers_.size(); k++) {
-      Vec* y = output(k, x);
-      if (k == 0 && layers_[0]->shares_images()) {
-        layers_[0]->evaluate_shared(image, y);
-      } else {
-        if (k == 0)
-          for (int i = 0; i < image_.size(); i++) x[i] = splat(image[i]);
-        layers_[k]->evaluate(x, y);
-      }
-      x = y;
+  // Logits of one image a lane, or of one for all lanes; prepare() comes first.
+  Logits evaluate(const LaneSamples& samples) {
+    gather(samples.image, image_.size(), input_.data());
+    return evaluate_from(0, input_.data());
+  }
+  Logits evaluate_shared(const float* image) {
+    if (layers_[0]->shares_images()) {
+      Vec* y = output(0, nullptr);
+      layers_[0]->evaluate_shared(image, y);
+      return evaluate_from(1, y);
     }
-    return {x, classes()};
+    for (int i = 0; i < image_.size(); i++) input_[i] = splat(image[i]);
+    return evaluate_from(0, input_.data());
   }
 
  private:
   Vec* output(size_t k, Vec* x) { return layers_[k]->in_place() ? x : outputs_[k].data(); }
 
-  Int gather_sample(const Batch& batch, int b) {
-    const float* from[kLanes];
-    Int label;
-    for (int l = 0; l < kLanes; l++) {
-      from[l] = batch.samples.images + static_cast<int64_t>(batch.order[l][b]) * image_.size();
-      label[l] = static_cast<int32_t>(batch.samples.labels[batch.order[l][b]]);
+  Logits evaluate_from(size_t first, Vec* x) {
+    for (size_t k = first; k < layers_.size(); k++) {
+      Vec* y = output(k, x);
+      layers_[k]->evaluate(x, y);
+      x = y;
     }
-    gather(from, image_.size(), input_.data());
-    return label;
+    return {x, classes()};
   }
 
-  // The images come in random order: ask for the next ones while this sample is worked on.
-  void prefetch(const Batch& batch, int b) const {
-    for (int l = 0; l < kLanes; l++) {
-      const int32_t* at = b < batch.size ? batch.order[l] + b : batch.next[l];
-      if (!at) return;
-      const char* from = reinterpret_cast<const char*>(batch.samples.images + static_cast<int64_t>(*at) * image_.size());
-      for (size_t k = 0; k < image_.size() * sizeof(float); k += 64) __builtin_prefetch(from + k, 0, 2);
+  // From the loss's gradient by the logits, gy; both arrays are overwritten.
+  void backward(Vec* gy, Vec* gx, Vec* gradients) {
+    for (size_t k = layers_.size(); k-- > first_trained_;) {
+      Layer& layer = *layers_[k];
+      Vec* wanted = k == first_trained_ ? nullptr : layer.in_place() ? gy : gx;
+      layer.backward(inputs_[k], gy, wanted, gradients + offsets_[k]);
+      if (!layer.in_place()) std::swap(gy, gx);
     }
   }
 

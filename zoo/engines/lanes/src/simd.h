@@ -148,6 +148,18 @@ INLINE Vec multiply_add(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); 
 INLINE Vec multiply_add(Vec a, Vec b, Vec c) { return a * b + c; }
 #endif
 
+// a, which the compiler must not join with an addition to come (it would round once where two roundings are wanted).
+INLINE Vec rounded(Vec a) {
+#if LANES == 16
+  asm("" : "+v"(a));
+#elif LANES == 8
+  asm("" : "+x"(a));
+#elif defined(__aarch64__)
+  asm("" : "+w"(a));
+#endif
+  return a;
+}
+
 INLINE Vec absolute(Vec a) { return (Vec)((Int)a & 0x7fffffff); }
 
 // PyTorch's rule in max pooling and argmax-like scans: b replaces a when it is greater, or NaN.

@@ -21,19 +21,15 @@ struct TapRow {
 };
 
 template <int OB, int DB>
-INLINE void load_taps(const TapRow to, Vec (&acc)[OB][DB]) {
-  UNROLL for (int c = 0; c < OB; c++) UNROLL for (int d = 0; d < DB; d++) acc[c][d] = to.values[c * to.stride + d];
-}
-template <int OB, int DB>
-INLINE void store_taps(const TapRow to, const Vec (&acc)[OB][DB]) {
-  UNROLL for (int c = 0; c < OB; c++) UNROLL for (int d = 0; d < DB; d++) to.values[c * to.stride + d] = acc[c][d];
+INLINE void add_taps(const TapRow to, const Vec (&acc)[OB][DB]) {
+  UNROLL for (int c = 0; c < OB; c++) UNROLL for (int d = 0; d < DB; d++) to.values[c * to.stride + d] += acc[c][d];
 }
 
-// to[o, d] += sum over y, x of g[o, y, x] * x[y, x + d], for OB output channels and DB neighbouring taps.
+// to[o, d] += sum over y, x of g[o, y, x] * x[y, x + d], for OB output channels and DB neighbouring taps: the sample's sum
+// first, which is then added as a whole, so that it doesn't matter what was there before (Group::add_in_order).
 template <int OB, int DB>
 INLINE void weight_gradient_row(const Rows x, const Planes g, const TapRow to) {
-  Vec acc[OB][DB];
-  load_taps(to, acc);
+  Vec acc[OB][DB] = {};
   for (int y = 0; y < g.height; y++)
     for (int j = 0; j < g.width; j++) {
       const Vec* v = x.values + y * x.stride + j;
@@ -42,7 +38,7 @@ INLINE void weight_gradient_row(const Rows x, const Planes g, const TapRow to) {
         UNROLL for (int d = 0; d < DB; d++) acc[c][d] += gc * v[d];
       }
     }
-  store_taps(to, acc);
+  add_taps(to, acc);
 }
 
 // The same when the gradient comes through a 2x2 max pool: of the four positions of a window one has the gradient, a
@@ -51,8 +47,7 @@ INLINE void weight_gradient_row(const Rows x, const Planes g, const TapRow to) {
 template <int OB, int DB>
 INLINE void weight_gradient_row_pooled(const Rows x, const PooledGradient g, const TapRow to) {
   const int ph = g.planes.height, pw = g.planes.width;
-  Vec acc[OB][DB];
-  load_taps(to, acc);
+  Vec acc[OB][DB] = {};
   for (int y = 0; y < ph; y++)
     for (int j = 0; j < pw; j++) {
       const Vec* above = x.values + 2 * (y * x.stride + j);
@@ -71,7 +66,7 @@ INLINE void weight_gradient_row_pooled(const Rows x, const PooledGradient g, con
         }
       }
     }
-  store_taps(to, acc);
+  add_taps(to, acc);
 }
 
 class ConvWeightGradient {

@@ -14,10 +14,16 @@ struct DropoutStep {
   uint64_t step;
 };
 
-// ... and of the sample at hand.
+// ... and of each lane's sample at hand.
 struct DropoutPosition {
   DropoutStep step;
-  uint32_t sample;  // position in the batch
+  Halves sample;  // its position in the batch
+
+  template <class F>
+  DropoutPosition(const DropoutStep& step, F&& position) : step(step) {
+    if (step.keys)
+      for (int l = 0; l < kLanes; l++) sample.half[l & 1][l >> 1] = position(l);
+  }
 };
 
 // Each lane's rate, as the kernel wants it.
@@ -53,9 +59,8 @@ inline void drop(const DropoutRates rates, int layer, const DropoutPosition& p, 
   const uint32_t high = static_cast<uint32_t>(layer) << 16 | static_cast<uint32_t>(step >> 32 & 0xffff);
   for (int first = 0; first < n; first += kPhiloxElements) {
     const uint32_t block = static_cast<uint32_t>(first / kPhiloxElements);
-    const uint32_t counter[4] = {block, p.sample, static_cast<uint32_t>(step), high};
     UInt words[4];
-    philox(*p.step.keys, counter, words);
+    philox(*p.step.keys, {block, p.sample, static_cast<uint32_t>(step), high}, words);
     Vec factor[kPhiloxElements];
     rates.factors(words, factor);
     const int count = std::min(kPhiloxElements, n - first);

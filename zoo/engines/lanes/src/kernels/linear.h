@@ -32,13 +32,14 @@ INLINE void linear_outputs(const LinearShape& s, const Vec* params, int first, c
   UNROLL for (int j = 0; j < N; j++) y[first + j] = acc[j];
 }
 
-// Adds to the gradients of the weights and biases of N outputs from `first` on.
+// Adds a sample's gradients of the weights and biases of N outputs from `first` on: each is rounded before it is added,
+// so that the sum is the same whether samples follow each other here or are in other lanes (Group::add_in_order).
 template <int N>
 INLINE void linear_weight_gradient(const LinearShape& s, int first, const Vec* x, const Vec* gy, Vec* gradients) {
   Vec g[N];
   UNROLL for (int j = 0; j < N; j++) g[j] = gy[first + j];
   Vec* gw = gradients + first * s.inputs;
-  for (int i = 0; i < s.inputs; i++) UNROLL for (int j = 0; j < N; j++) gw[j * s.inputs + i] += g[j] * x[i];
+  for (int i = 0; i < s.inputs; i++) UNROLL for (int j = 0; j < N; j++) gw[j * s.inputs + i] += rounded(g[j] * x[i]);
   if (s.bias) UNROLL for (int j = 0; j < N; j++) gradients[s.weights() + first + j] += g[j];
 }
 

@@ -12,8 +12,19 @@ constexpr uint32_t kPhiloxM0 = 0xD2511F53, kPhiloxM1 = 0xCD9E8D57, kPhiloxW0 = 0
 constexpr int kPhiloxRounds = 10;
 constexpr int kPhiloxElements = 8;
 
-// Every round's keys for all lanes, split into even and odd lanes: the widening multiplication serves half the lanes,
-// so that all words are kept as halves, in the low 32 bits of 64 (the high bits hold no information).
+// A number a lane, split into even and odd lanes: the widening multiplication serves half the lanes, so that all words are
+// kept as halves, in the low 32 bits of 64 (the high bits hold no information).
+struct Halves {
+  Wide half[2];
+};
+
+struct PhiloxCounter {
+  uint32_t block;
+  Halves sample;
+  uint32_t step, high;  // high: the layer, and the step's higher bits
+};
+
+// Every round's keys for all lanes, as halves.
 struct PhiloxKeys {
   Wide k0[kPhiloxRounds][2], k1[kPhiloxRounds][2];
 
@@ -27,11 +38,14 @@ struct PhiloxKeys {
 };
 
 // Word w of the result holds, in each lane, elements 2w (low half) and 2w + 1 (high half).
-INLINE void philox(const PhiloxKeys& keys, const uint32_t (&counter)[4], UInt (&out)[4]) {
+INLINE void philox(const PhiloxKeys& keys, const PhiloxCounter& counter, UInt (&out)[4]) {
   Wide c[2][4];
   const Wide m0 = Wide{} + kPhiloxM0, m1 = Wide{} + kPhiloxM1;
   UNROLL for (int h = 0; h < 2; h++) {
-    UNROLL for (int w = 0; w < 4; w++) c[h][w] = Wide{} + counter[w];
+    c[h][0] = Wide{} + counter.block;
+    c[h][1] = counter.sample.half[h];
+    c[h][2] = Wide{} + counter.step;
+    c[h][3] = Wide{} + counter.high;
     UNROLL for (int r = 0; r < kPhiloxRounds; r++) {
       const Wide p0 = multiply_low_words(c[h][0], m0), p1 = multiply_low_words(c[h][2], m1);
       c[h][0] = (p1 >> 32) ^ c[h][1] ^ keys.k0[r][h];

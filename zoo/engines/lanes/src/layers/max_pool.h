@@ -14,10 +14,10 @@ class MaxPool final : public Layer {
   MaxPool(Shape in, int height, int width)
       : Layer(in, {in.c, in.h / height, in.w / width}, 0), windows_{in.w, height, width}, argmax_(out.size()) {}
 
-  void train(const Vec* x, Vec* y, const DropoutPosition&) override {
+  void train(const Vec* x, Vec* y, const DropoutPosition&) override { evaluate(x, y); }
+  void evaluate(const Vec* x, Vec* y) override {
     each_window([&](int at, int corner) { y[at] = window_maximum(windows_, x + corner, argmax_[at]); });
   }
-  void evaluate(const Vec* x, Vec* y) override { train(x, y, {}); }
 
   void backward(const Vec*, Vec* gy, Vec* gx, Vec*) override {
     if (!gx) return;

@@ -12,6 +12,11 @@ struct GroupHyperparameters {
   double lr[kLanes];
   Vec weight_decay, momentum;
 
+  void set(const Hyperparameters& h, int model, int lane) {
+    lr[lane] = h.lr[model];
+    weight_decay[lane] = static_cast<float>(h.weight_decay[model]);
+    momentum[lane] = static_cast<float>(h.momentum[model]);
+  }
   Vec rounded_lr() const {
     Vec rounded;
     for (int l = 0; l < kLanes; l++) rounded[l] = static_cast<float>(lr[l]);
