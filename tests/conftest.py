@@ -8,7 +8,7 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from analyze import make_zoo
+from zoo.analyze import make_zoo
 from zoo.disk import paths
 from zoo.node.grid import Grid
 from zoo.node.node import Node

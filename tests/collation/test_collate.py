@@ -16,10 +16,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from analyze import make_zoo
 from tests.conftest import forget_digests
 from tests.test_commands import ROOT, command
 from zoo import ZooDataset
+from zoo.analyze import make_zoo
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import tables

@@ -21,6 +21,7 @@ from zoo.format.architecture import Architecture
 from zoo.format.escape import one_line
 from zoo.format.model_source import is_model_source
 from zoo.format.weights import WeightsWriter
+from zoo.installation import command
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def add_run(
 def require_some(sweep: Path, runs: Sequence[Any], missing: Mapping[str, str]) -> None:
     if not runs:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in missing.items())
-        raise ZooError(f"{sweep} holds no run to collate: train it by train.py{reasons}")
+        raise ZooError(f"{sweep} holds no run to collate: train it by `{command('train')}`{reasons}")
 
 
 def write_tables(zoo: Path, kept: Sequence[Member], factors: Sequence[str], epochs: int) -> None:

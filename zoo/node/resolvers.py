@@ -1,9 +1,10 @@
-"""From Hydra's configs to plain ones, and what our configs may ask for: `${random_seed:}`, `${total_steps:}`."""
+"""From Hydra's configs to plain ones, and what our configs may ask for by `${NAME:}`."""
 
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from zoo.installation import command
 from zoo.node.node import canonical
 from zoo.node.steps import total_steps
 from zoo.random import distinct_seed
@@ -33,6 +34,7 @@ def random_seed(config: DictConfig) -> int:
 
 
 # `${random_seed:}`: a seed of its own for each of the draws of the config it stands in; `${total_steps:}`: how many
-# optimizer steps its training has
+# optimizer steps its training has; `${typed:train}`: how the command is typed here
 OmegaConf.register_new_resolver("random_seed", lambda *, _root_: random_seed(_root_), replace=True)
 OmegaConf.register_new_resolver("total_steps", lambda *, _root_: total_steps(_root_), replace=True)
+OmegaConf.register_new_resolver("typed", command, replace=True)
