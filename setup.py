@@ -87,6 +87,7 @@ class AnyPython(bdist_wheel):
 
 setup(
     packages=[*find_namespace_packages(include=["zoo*", "hydra_plugins*"], exclude=["*.src", "*.src.*"]), "zoo.conf"],
+    include_package_data=False,  # else the kernels' sources come along
     package_dir={"zoo.conf": "conf"},
     package_data={"zoo.conf": ["**/*.yaml"]},
     ext_modules=[

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -45,8 +46,10 @@ def candidates() -> Iterator[list[str]]:
 
 
 def for_cpp(c_compiler: str) -> str:
-    """`g++-12` for `gcc-12`, `clang++` for `clang`."""
-    return c_compiler.replace("gcc", "g++").replace("clang", "clang++")
+    """The C++ compiler beside one for C: `g++-12` for `gcc-12`, `c++` for `cc`."""
+    names = {"gcc": "g++", "clang": "clang++", "cc": "c++"}
+    pattern = r"(gcc|clang|\bcc)(?![+a-z])(?=[^/\s]*(\s|$))"  # in the program's name, not in its folder's
+    return re.sub(pattern, lambda match: names[match[1]], c_compiler)
 
 
 def works(command: list[str]) -> bool:
