@@ -135,7 +135,7 @@ def wheel(folder: Path, *options: str, **variables: str) -> Path:
     for kernels in folder.rglob("*.so"):
         kernels.unlink()
     command = [sys.executable, "-m", "pip", "wheel", "--verbose", "--no-deps", "--wheel-dir", str(folder), *options]
-    environment = os.environ | {"KERNEL_FLAGS": "-O1 -Werror"} | variables
+    environment = os.environ | {"KERNEL_FLAGS": "-O1"} | variables
     done = subprocess.run([*command, str(folder / "source")], env=environment, capture_output=True, text=True)
     if "No matching distribution found for ziglang" in done.stderr:
         pytest.skip("ziglang cannot be fetched")
@@ -195,7 +195,8 @@ def test_an_installed_package_does_what_the_checkout_does(installed: Path, tmp_p
         of_launcher = [f"zoo.name={launcher}", f"hydra/launcher={launcher}"]
         told = zoo_command(installed, tmp_path, "train", "--config-dir=own", "-m", *values, *of_launcher)
         assert "2 runs done, 0 failed" in told and "Without the CPU engine" not in told
-        assert f"`python -m zoo analyze sweep=sweeps/{launcher}`" in told
+        is_hydras = launcher in ("joblib", "basic")  # of those, the sweeper says less
+        assert is_hydras or f"`python -m zoo analyze sweep=sweeps/{launcher}`" in told
         assert len(list((tmp_path / "sweeps" / launcher).glob("*/checkpoint_000001/checkpoints"))) == 2
     zoo_command(installed, tmp_path, "analyze", "sweep=sweeps/zoo")
     assert len(ZooDataset(tmp_path / "zoos" / "zoo").models) == 2
