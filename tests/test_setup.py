@@ -200,4 +200,4 @@ def test_an_installed_package_does_what_the_checkout_does(installed: Path, tmp_p
         assert len(list((tmp_path / "sweeps" / launcher).glob("*/checkpoint_000001/checkpoints"))) == 2
     zoo_command(installed, tmp_path, "analyze", "sweep=sweeps/zoo")
     assert len(ZooDataset(tmp_path / "zoos" / "zoo").models) == 2
-    assert "2 of 2 runs done" in zoo_command(installed, tmp_path, "status")
+    assert "2/2 epochs, 2 runs done, 0 failed, 0 left" in zoo_command(installed, tmp_path, "status")
