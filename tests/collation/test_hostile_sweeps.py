@@ -71,6 +71,19 @@ def test_what_is_left_out_is_named_in_the_documents(copied: Path, tmp_path: Path
     assert all(node in paths.readme(zoo).read_text() for node in missing)
 
 
+def test_where_nothing_is_left_the_reasons_are_counted_and_some_listed(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.collation.collate.LISTED", 3)
+    for run in runs(copied):
+        paths.params(run).write_text("")
+    with pytest.raises(ZooError) as caught:
+        collate(copied, new_folder(tmp_path))
+    first, *reasons, last = str(caught.value).splitlines()
+    assert first == f"{copied} holds no run to collate, of 8: train it by train.py"
+    assert len(reasons) == 3 and last == "  and 5 more"
+
+
 # no code
 
 

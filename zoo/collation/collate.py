@@ -23,6 +23,8 @@ from zoo.format.escape import one_line
 from zoo.format.model_source import is_model_source
 from zoo.format.weights import WeightsWriter
 
+LISTED = 20  # runs that are left out, in an error; the others are counted
+
 
 @dataclass(frozen=True)
 class Member:
@@ -174,8 +176,12 @@ def add_run(
 
 def require_some(sweep: Path, runs: Sequence[Any], missing: Mapping[str, str]) -> None:
     if not runs:
-        reasons = "".join(f"\n  {name}: {reason}" for name, reason in missing.items())
-        raise ZooError(f"{sweep} holds no run to collate: train it by train.py{reasons}")
+        lines = [f"  {name}: {reason}" for name, reason in missing.items()]
+        if len(lines) > LISTED:
+            lines[LISTED:] = [f"  and {len(lines) - LISTED:,} more"]
+        raise ZooError(
+            "\n".join([f"{sweep} holds no run to collate, of {len(missing):,}: train it by train.py", *lines])
+        )
 
 
 def write_tables(zoo: Path, kept: Sequence[Member], factors: Sequence[str], epochs: int) -> None:
