@@ -15,8 +15,7 @@ import torch
 
 from analyze import make_zoo
 from tests.collation.test_collate import EPOCHS, contents, copied, runs
-from tests.conftest import train_sweep
-from tests.run.test_resumption import flipped
+from tests.conftest import flipped, forget_digests, train_sweep
 from tests.run.test_run import assert_same_states
 from zoo import ZooDataset
 from zoo.collation import runs as collation_runs
@@ -42,12 +41,6 @@ def change_record(run: Path, epoch: int, **values: Any) -> None:
     lines = paths.result(run).read_text().splitlines()
     lines[epoch] = json.dumps(json.loads(lines[epoch]) | values)
     paths.result(run).write_text("\n".join(lines) + "\n")
-
-
-def forget_digests(run: Path) -> None:
-    """As version 0.1.0 wrote its records: whoever means to do harm can leave them out, or write right ones."""
-    records = [{key: value for key, value in record.items() if "sha256" not in key} for record in read_records(run)]
-    paths.result(run).write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
 def require_zoo_without(run: Path, sweep: Path, zoo: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import prepare, train_sweep
+from tests.conftest import flipped, prepare, train_sweep
 from tests.run.test_run import Interruption, assert_same_states
 from zoo.disk import paths
 from zoo.errors import ZooError
@@ -23,12 +23,6 @@ COMMAND = ["seed=0", "model.dropout=0.5", "trainer.max_epochs=3"]  # one of the 
 def middle_line(content: bytes) -> bytes:
     lines = content.splitlines(keepends=True)
     return b"".join([lines[0], lines[1][:50], b"\n", *lines[2:]])
-
-
-def flipped(content: bytes) -> bytes:
-    """One bit, in the middle: among the tensors' bytes."""
-    place = len(content) // 2
-    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 TEARS: dict[str, Callable[[bytes], bytes]] = {
