@@ -211,9 +211,7 @@ def test_what_is_said_of_a_flipped_bit_mends_it(sweep: Path, tmp_path: Path, fil
     run = runs(copied)[0]
     file(run).write_bytes(flipped(file(run).read_bytes()))
     told = require_zoo_without(run, copied, tmp_path / "zoo")
-    assert told.endswith(
-        "Delete it; the training command then trains that model again, as far as it must, to the same states"
-    )
+    assert told.endswith("Delete it, then give the training command again, which trains what is missing")
     file(run).unlink()
     train_sweep(tmp_path / "copy", *COMMAND)
     assert collate(copied, new_folder(tmp_path)) == {}

@@ -23,7 +23,7 @@ SECONDS = ("time_this_iter_s", "time_total_s")
 # The digests of an epoch's files; records of version 0.1.0 have none.
 STATE_DIGEST, OPTIMIZER_DIGEST = "state_sha256", "optimizer_sha256"
 
-AGAIN = "the training command then trains that model again, as far as it must, to the same states"
+AGAIN = "give the training command again, which trains what is missing"
 
 
 class Missing(ZooError):
@@ -121,19 +121,20 @@ def is_metric(key: str, value: Any) -> bool:
     return 0 <= value <= 1 if key in ACCURACIES else abs(value) <= sys.float_info.max
 
 
-def is_finished(node: Node) -> bool:
-    """Whether the node's run has nothing left to train: every state is there, and the last one is whole.
+def finished_records(node: Node) -> list[Record] | None:
+    """The records of the node's run if it has nothing left to train: every state is there, and the last one is whole.
 
     To read the others takes too long in a sweep of thousands: making a zoo does, and says which to delete.
     """
     records, damage = read_whole_records(node.run)
     if damage or not is_complete(records, node.max_epochs, node.config["stop_diverged"]):
-        return False
+        return None
     try:
         check_state(node.run, records[-1])
     except ZooError:
-        return False
-    return all(is_there(paths.checkpoint(node.run, epoch)) for epoch in range(len(records)))
+        return None
+    states = (paths.checkpoint(node.run, epoch) for epoch in range(len(records)))
+    return records if all(map(is_there, states)) else None
 
 
 def is_there(path: Path) -> bool:
@@ -191,7 +192,7 @@ def load(path: Path, digest: str | None = None) -> dict[str, Any]:
         value = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the damaged bytes lead to
         raise ZooError(
-            f"{path} is damaged: not a PyTorch file of tensors ({one_line(error)}). Delete it; {AGAIN}"
+            f"{path} is damaged: not a PyTorch file of tensors ({one_line(error)}). Delete it, then {AGAIN}"
         ) from error
     if not isinstance(value, dict):
         raise ZooError(f"{path} is damaged: it holds a {type(value).__name__}, no dict")
@@ -206,7 +207,9 @@ def content(path: Path, digest: str | None) -> bytes:
     except FileNotFoundError:
         raise Missing(f"{path} is missing: {AGAIN}") from None
     if digest and files.sha256(found) != digest:
-        raise ZooError(f"{path} is damaged: its sha256 is not the one in {paths.result(run).name}. Delete it; {AGAIN}")
+        raise ZooError(
+            f"{path} is damaged: its sha256 is not the one in {paths.result(run).name}. Delete it, then {AGAIN}"
+        )
     return found
 
 

@@ -12,7 +12,7 @@ from zoo.run.record import (
     Record,
     check_optimizer,
     check_state,
-    is_finished,
+    finished_records,
     read_whole_records,
     require_own_files,
 )
@@ -95,26 +95,27 @@ def keep_whole(run: Path, records: int, optimizers: Sequence[int]) -> None:
 
 def finish(node: Node, tell: Tell = tell) -> bool:
     """Whether the run has nothing left to train; if so, only the latest epoch's optimizer state is kept, if whole."""
-    if not is_finished(node):
+    records = finished_records(node)
+    if records is None:
         return False
     keep_latest_optimizer(node.run)
-    drop_damaged_optimizer(node.run, tell)
+    drop_damaged_optimizer(node.run, records[-1], tell)
     return True
 
 
-def drop_damaged_optimizer(run: Path, tell: Tell) -> None:
-    """Remove a finished run's optimizer state if it is damaged: it is needed for more epochs only, and useless."""
-    records, _ = read_whole_records(run)
+def drop_damaged_optimizer(run: Path, last: Record, tell: Tell) -> None:
+    """Remove a finished run's optimizer state if it is damaged: nothing but more epochs would need it."""
+    path = paths.optimizer(run, last["training_iteration"])
+    files.require_within(path, run)
     try:
-        check_optimizer(run, records[-1])
+        check_optimizer(run, last)
     except Missing:
-        return
+        pass
     except ZooError:
-        path = paths.optimizer(run, len(records) - 1)
-        tell(
-            run, f"is finished, but its {path.relative_to(run)} is damaged, and removed: it can't go on to more epochs"
-        )
         path.unlink()
+        tell(
+            run, f"is finished, but its {path.relative_to(run)} was damaged, and is removed: more epochs train it anew"
+        )
 
 
 def keep_latest_optimizer(run: Path) -> None:
