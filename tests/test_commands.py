@@ -135,6 +135,7 @@ def test_help_reads_well(tmp_path: Path) -> None:
     assert done.returncode == 0
     for text in ("python train.py -m optim.lr=1e-3,1e-4", "model: cnn_large, cnn_small, resnet18", "batch_size: 10"):
         assert text in done.stdout
+    assert "shared" not in done.stdout and "hydra/" not in done.stdout
 
 
 def test_the_table_of_presets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,19 +96,18 @@ def test_faults_hurt_only_their_own_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_segmentation_fault_leaves_its_stack(tmp_path: Path) -> None:
-    done = train(tmp_path, "-m", "model=fragile", "model.faults={1:segfault}", "seed=0,1")
+@pytest.mark.parametrize(
+    ("fault", "texts"),
+    [
+        ("segfault", ["Fatal Python error: Segmentation fault", "fragile.py"]),
+        ("terminate", ["The worker process died, twice", "SIGTERM"]),
+    ],
+)
+def test_a_death_leaves_its_cause(tmp_path: Path, fault: str, texts: list[str]) -> None:
+    done = train(tmp_path, "-m", "model=fragile", f"model.faults={{1:{fault}}}", "seed=0,1")
     assert done.returncode == 1 and "1 of 2 runs failed" in done.stderr
     [path] = (tmp_path / "sweeps/tiny").glob("*/error.txt")
-    assert "Fatal Python error: Segmentation fault" in path.read_text() and "fragile.py" in path.read_text()
-
-
-@pytest.mark.slow
-def test_a_terminated_worker_has_died(tmp_path: Path) -> None:
-    done = train(tmp_path, "-m", "model=fragile", "model.faults={1:terminate}", "seed=0,1")
-    assert done.returncode == 1 and "1 of 2 runs failed" in done.stderr
-    [path] = (tmp_path / "sweeps/tiny").glob("*/error.txt")
-    assert "The worker process died, twice" in path.read_text() and "SIGTERM" in path.read_text()
+    assert all(text in path.read_text() for text in texts)
 
 
 @pytest.mark.slow
