@@ -11,7 +11,6 @@ import pytest
 
 from tests.run.test_run import assert_same_states
 from tests.typed import typed
-from zoo.__main__ import main
 from zoo.run.record import read_records
 
 ROOT = Path(__file__).parent.parent
@@ -135,10 +134,3 @@ def test_help_reads_well(tmp_path: Path) -> None:
     assert done.returncode == 0
     for text in ("python train.py -m optim.lr=1e-3,1e-4", "model: cnn_large, cnn_small, resnet18", "batch_size: 10"):
         assert text in done.stdout
-
-
-def test_the_table_of_presets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["zoo", "presets"])
-    main()
-    told = capsys.readouterr().out
-    assert "27 presets" in told and "50,360" in told

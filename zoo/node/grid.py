@@ -63,9 +63,9 @@ class Grid:
 
     def sets_value(self, override: Override) -> bool:
         """Whether the override is swept and just sets a value, rather than choose a config or add a key."""
-        is_plain = not (override.is_add() or override.is_force_add())
-        is_group = bool(self.loader.get_group_options(override.key_or_group))
-        return override.is_sweep_override() and is_plain and not is_group
+        if not override.is_sweep_override() or override.is_add() or override.is_force_add():
+            return False
+        return not self.loader.get_group_options(override.key_or_group)  # asked last: it reads folders
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         return self.loader.load_configuration(self.config_name, list(overrides), run_mode=RunMode.RUN)
