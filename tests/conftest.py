@@ -1,10 +1,12 @@
 """A tiny sweep and the zoo made of it, trained once a session."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
@@ -18,6 +20,10 @@ from zoo.run.run import train
 from zoo.sweep.sweep import training
 
 TESTS = Path(__file__).parent
+
+# Tests run on all cores already: more threads, here or in the processes that tests start, would wait for one another.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture
