@@ -43,6 +43,7 @@ test-aarch64: .venv/installed
 	PYTHON=$(BIN)/python tests/aarch64.sh
 
 .venv/installed: pyproject.toml setup.py $(wildcard build_backend/*.py zoo/engines/lanes/src/* zoo/engines/lanes/src/*/*)
+	@echo "Installing into .venv: PyTorch and what else is needed, about 5 GB, takes some minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@

@@ -52,6 +52,13 @@ def test_kernels_compile_without_a_warning(tmp_path: Path) -> None:
     assert_built(build(tmp_path, "-Werror"))
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+def test_make_says_what_it_installs_before_it_begins() -> None:
+    command = ["make", "--dry-run", "--always-make", ".venv/installed"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "about 5 GB" in done.stdout.splitlines()[0]
+
+
 # ------------------------------------------------------------------------------------------------- which compiler it is
 
 

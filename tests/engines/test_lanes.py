@@ -423,7 +423,7 @@ def test_a_model_does_not_depend_on_its_pack(network):
     together = train(everyone)
     assert all(np.isfinite(a).all() for a in together)
     # of a group of up to half as many models as lanes, each has several lanes for the samples of its batches
-    few = [everyone[size : 2 * size] for size in range(2, 17)]
+    few = [everyone[size : 2 * size] for size in (2, 3, 5, 6, 9, 12)]
     for chosen in ([0], [5], [36], *few, everyone[::-1], everyone[20:], [7] * 18):
         for among, alone in zip(together, train(chosen), strict=True):
             np.testing.assert_array_equal(among[chosen], alone)
@@ -572,7 +572,7 @@ def test_near_ties_are_the_right_images():
 @pytest.mark.parametrize("init", [nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_])
 def test_rounding_errors_are_within_the_tolerance(act, init):
     """PyTorch's, of the difference between the best two logits, on untrained and saturated networks."""
-    models, (x, y) = seeded(lambda: cnn_s(act=act), 3), data((1, 28, 28), n=400)
+    models, (x, y) = seeded(lambda: cnn_s(act=act), 2), data((1, 28, 28), n=150)
     for model in models:
         for parameter in model.parameters():
             if parameter.dim() > 1:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from zoo.errors import ZooError
+from zoo.installation import CONF
 from zoo.node.grid import Grid, leaves
 from zoo.node.node import Node, canonical
-from zoo.node.presets import CONF
 from zoo.node.user_code import code_of, user_code
 
 
@@ -116,6 +116,14 @@ def test_the_users_code_is_part_of_the_identity(
         assert set(node.values["sources"]) == {"data", "model"}  # tests.tiny.source is no part of the package
     assert names[0] != names[1]
     code_of.cache_clear()
+
+
+def test_the_users_packages_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow/__init__.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "slow/nets.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert user_code({"model": {"_target_": "slow.nets.Net"}})["model"].file == tmp_path / "slow/nets.py"
 
 
 def test_the_package_itself_and_installed_packages_are_not_the_users_code(grid: Callable[..., Grid]) -> None:

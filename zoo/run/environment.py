@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 
 from zoo.disk import files, paths
 from zoo.engines.lanes.library import choose
 from zoo.errors import ZooError
 from zoo.run.lanes_pack import LanesPack
+from zoo.run.lightning import pl
 from zoo.run.pack import Pack
 
 Environment = dict[str, str | None]

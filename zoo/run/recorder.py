@@ -6,11 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pytorch_lightning as pl
-
 from zoo.disk import files, paths
 from zoo.node.node import Node
 from zoo.run.environment import environment, note
+from zoo.run.lightning import pl
 from zoo.run.pack import Pack, State
 from zoo.run.record import OPTIMIZER_DIGEST, STATE_DIGEST, Record, read_records
 from zoo.run.resumption import keep_latest_optimizer, remove_optimizers
