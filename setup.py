@@ -29,6 +29,7 @@ FLAGS = [
     "-Wall",
     "-Wextra",
 ]
+CONFIGS = ["zoo.conf", *(f"zoo.conf.{folder}" for folder in find_namespace_packages("conf"))]
 MORE_FLAGS = os.environ.get("KERNEL_FLAGS", "").split()  # have the last word, in compiling and linking (make sanitize)
 VARIANTS = {"portable": ["-DLANES=4"]}
 if platform.machine().lower() in ("x86_64", "amd64"):
@@ -86,10 +87,10 @@ class AnyPython(bdist_wheel):
 
 
 setup(
-    packages=[*find_namespace_packages(include=["zoo*", "hydra_plugins*"], exclude=["*.src", "*.src.*"]), "zoo.conf"],
-    include_package_data=False,  # else the kernels' sources come along
+    packages=[*find_namespace_packages(include=["zoo*", "hydra_plugins*"], exclude=["*.src", "*.src.*"]), *CONFIGS],
     package_dir={"zoo.conf": "conf"},
-    package_data={"zoo.conf": ["**/*.yaml"]},
+    package_data={name: ["*.yaml"] for name in CONFIGS},
+    include_package_data=False,  # else the kernels' sources come along
     ext_modules=[
         Extension(
             f"{'.'.join(PACKAGE.parts)}._lanes_{name}",
