@@ -77,7 +77,9 @@ class BuildKernels(build_ext):
         except Exception as error:  # whatever is wrong with the tool chain, the package works without the kernels
             self.warn(f"the CPU engine was not built ({error}); models will be trained by PyTorch")
         else:
-            Path(self.build_lib, PACKAGE, VERSION["RECORD"]).write_text(VERSION["digest"](SOURCES) + "\n")
+            package = Path(self.build_lib, PACKAGE)
+            package.mkdir(parents=True, exist_ok=True)  # of an editable installation it has kernels only, if any
+            (package / VERSION["RECORD"]).write_text(VERSION["digest"](SOURCES) + "\n")
 
 
 class AnyPython(bdist_wheel):

@@ -52,6 +52,24 @@ def test_kernels_compile_without_a_warning(tmp_path: Path) -> None:
     assert_built(build(tmp_path, "-Werror"))
 
 
+@HAS_COMPILER
+def test_where_no_kernel_compiles_the_installation_goes_on(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "setup.py",
+        "build_ext",
+        "--build-lib",
+        str(tmp_path / "lib"),
+        "--build-temp",
+        str(tmp_path),
+    ]
+    environment = os.environ | {"KERNEL_FLAGS": "--nonsense"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert 'building extension "zoo.engines.lanes._lanes_portable" failed' in done.stderr
+    assert not list(tmp_path.rglob("*.so"))
+
+
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
 def test_make_says_what_it_installs_before_it_begins() -> None:
     command = ["make", "--dry-run", "--always-make", ".venv/installed"]
