@@ -47,4 +47,4 @@ CXX=aarch64-linux-gnu-g++ KERNEL_FLAGS=-Werror emulated setup.py --quiet build -
 cd "$TO/lib"
 ls zoo/engines/lanes/_lanes_portable.so
 emulated -m pytest --import-mode=importlib --noconftest -p no:cacheprovider -c /dev/null \
-  "$OLDPWD/tests/engines/test_lanes.py" "$@"
+  "$OLDPWD"/tests/engines/test_{lanes,processor}.py "$@"
