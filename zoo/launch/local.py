@@ -1,17 +1,13 @@
 """Workers on this machine: joblib's loky processes, one executor each, so that a death is its own task's alone."""
 
-import os
-import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from joblib.externals.loky import ProcessPoolExecutor
-from joblib.externals.loky.backend import get_context
 
 from zoo.launch.worker import Outcome, begin, import_training
 from zoo.node.node import Node
-
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+from zoo.processes import executor_of, interrupts_ignored
 
 
 class LocalWorkers:
@@ -65,13 +61,7 @@ def give_up(executor: ProcessPoolExecutor) -> None:
 
 
 def start() -> ProcessPoolExecutor:
-    executor = ProcessPoolExecutor(
-        1, context=get_context("loky"), initializer=begin, initargs=(os.getpid(),), env=ONE_THREAD
-    )
-    # until the process ignores Ctrl-C by itself, it inherits doing so
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with interrupts_ignored():  # until the process does so by itself
+        executor = executor_of(1, begin)
         executor.submit(import_training)
-    finally:
-        signal.signal(signal.SIGINT, before)
     return executor
