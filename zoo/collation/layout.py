@@ -43,7 +43,9 @@ class Layout:
 
     @classmethod
     def of(cls, content: bytes, architecture: Architecture, variant: int) -> Self | None:
-        """Read off a checkpoint that torch.load reads; None if it is not as usual."""
+        """Read off a checkpoint that torch.load reads; None if it is not as usual, or not all is float32."""
+        if any(entry.dtype != "float32" for entry in architecture.tensors):
+            return None
         try:
             return cls.learnt(content, architecture, variant)
         except Exception:  # torch raises whatever the file leads it to; then no other file is read without it either
