@@ -46,7 +46,13 @@ print(*(after - before for before, after in zip(times, times[1:])))
 
 def train(folder: Path, epochs: int) -> Path:
     """A sweep of four models."""
-    command = [sys.executable, ROOT / "train.py", "-m", "seed=range(0,4)", f"trainer.max_epochs={epochs}"]
+    command: list[str | Path] = [
+        sys.executable,
+        ROOT / "train.py",
+        "-m",
+        "seed=range(0,4)",
+        f"trainer.max_epochs={epochs}",
+    ]
     subprocess.run([*command, f"sweeps={folder}", f"data.cache={folder}/cache"], check=True, stderr=subprocess.DEVNULL)
     return next(folder.glob("*/config.json")).parent
 
