@@ -132,14 +132,14 @@ def main() -> None:
         for _ in range(options.rounds):
             for version in versions:
                 found = make_zoo(version, folder / "sweep", folder / "zoo")
-                shutil.rmtree(folder / "zoo")
-                (folder / "zoo.zip").unlink()
                 print(
                     f"{version}: {options.models} models, {states} states: collated in {found['collate']:.1f} s "
                     f"({states / found['collate']:.0f} states/s), analysed in {found['analyse']:.1f} s, zipped in "
                     f"{found['zip']:.1f} s; {found['processor']:.1f} s of processors in all; {found['memory']:.0f} MB",
                     flush=True,
                 )
+                shutil.rmtree(folder / "zoo")
+                (folder / "zoo.zip").unlink()
 
 
 if __name__ == "__main__":
