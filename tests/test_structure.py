@@ -12,6 +12,7 @@ PACKAGE = ROOT / "zoo"
 GROUND = {
     "errors": set(),
     "random": set(),
+    "processes": {"errors"},
     "disk": {"errors"},
     "data": {"errors", "disk"},
     "models": {"data"},
