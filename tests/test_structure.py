@@ -13,6 +13,7 @@ GROUND = {
     "errors": set(),
     "random": set(),
     "installation": set(),
+    "processes": {"errors"},
     "disk": {"errors"},
     "data": {"errors", "disk"},
     "models": {"data"},

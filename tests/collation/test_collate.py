@@ -14,12 +14,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from joblib import cpu_count
 from safetensors.torch import load_file
 
 from tests.conftest import flipped, forget_digests
 from tests.test_commands import ROOT, command
 from zoo import ZooDataset
 from zoo.analyze import make_zoo
+from zoo.collation import collate as collation
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import tables
@@ -157,6 +159,26 @@ def test_the_sweep_stays_as_it_is(copied: Path, tmp_path: Path) -> None:
 def test_the_same_sweep_makes_the_same_zoo(sweep: Path, zoo: Path, tmp_path: Path) -> None:
     make_zoo(sweep, tmp_path / "tiny")
     assert contents(tmp_path / "tiny") == contents(zoo)
+
+
+@pytest.mark.slow
+def test_worker_processes_make_the_same_zoo(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged, unlike, *_ = runs(copied)
+    flip_a_bit(paths.checkpoint(damaged, 2))
+    records = [record | {"val_loss": None, "val_acc": None} for record in read_records(unlike)]
+    paths.result(unlike).write_text("".join(json.dumps(record) + "\n" for record in records))
+    monkeypatch.setattr(collation, "MODELS_A_TASK", 1)
+    summaries = []
+    for processes in (1, 2):
+        monkeypatch.setattr(collation, "processes_for", lambda states, parameters, count=processes: count)
+        summaries.append(make_zoo(copied, tmp_path / str(processes) / "zoo"))
+    assert summaries[0] == summaries[1] and summaries[0]["missing"].keys() == {damaged.name, unlike.name}
+    assert contents(tmp_path / "1/zoo") == contents(tmp_path / "2/zoo")
+
+
+def test_small_sweeps_start_no_processes() -> None:
+    assert collation.processes_for(states=51 * 100, parameters=2464) == 1
+    assert collation.processes_for(states=51 * 10_000, parameters=2464) == cpu_count()
 
 
 def test_a_grown_sweep_brings_the_zoo_up_to_date(copied: Path, tmp_path: Path) -> None:

@@ -403,7 +403,7 @@ def test_a_record_that_grows_after_it_was_read(copied: Path, tmp_path: Path, mon
             paths.result(run).write_text(whole)
         link(run, copy, epochs)
 
-    monkeypatch.setattr("zoo.collation.collate.link_run", growing)
+    monkeypatch.setattr("zoo.collation.runs.link_run", growing)
     zoo = new_folder(tmp_path)
     assert collate(copied, zoo) == {}
     assert len(read_records(paths.runs(zoo) / run.name)) == 2

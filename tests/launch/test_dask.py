@@ -230,7 +230,7 @@ def test_any_cluster_can_be_started(tmp_path: Path, undisturbed: Path) -> None:
 @pytest.mark.slow
 def test_a_worker_killed_in_mid_run(tmp_path: Path, undisturbed: Path, cluster: Callable[[int], Cluster]) -> None:
     machines = cluster(2)
-    process = start(tmp_path, *SWEEP, *DASK, f"hydra.launcher.address={machines.address}")
+    process = start(tmp_path, *SWEEP, *DASK, "hydra.launcher.n_jobs=null", f"hydra.launcher.address={machines.address}")
     wait_for_epochs(process, tmp_path, 3)
     machines.workers[0].kill()
     _, output = process.communicate(timeout=120)

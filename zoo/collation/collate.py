@@ -1,18 +1,23 @@
 """sweep -> zoo: what many runs left on disk, gathered."""
 
+import functools
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from joblib import cpu_count
+from torch import Tensor
 from tqdm import tqdm
 
 from zoo.collation import old_sweeps
 from zoo.collation.config import COPIED, read_config
 from zoo.collation.reading import own_file, reason
-from zoo.collation.runs import Params, Records, find_nodes, link_run, measured, read_run
+from zoo.collation.runs import Params, Records, Taken, find_nodes, measured, take_runs
 from zoo.data.errors import DataError
 from zoo.data.images import Images
 from zoo.disk import files, paths
@@ -23,6 +28,16 @@ from zoo.format.escape import one_line
 from zoo.format.model_source import is_model_source
 from zoo.format.weights import WeightsWriter
 from zoo.installation import command
+from zoo.processes import mapping
+
+# The work of which a process is given one part after another
+MODELS_A_TASK = 8
+BYTES_A_TASK = 2**25
+
+# Worker processes take seconds to start, so that there are as many as there is work for (measured, on one busy core).
+SECONDS_A_PROCESS = 4.0
+SECONDS_A_STATE = 3e-4
+SECONDS_A_NUMBER = 1e-8  # of a state
 
 LISTED = 20  # runs that are left out, in an error; the others are counted
 
@@ -50,10 +65,14 @@ def collate(sweep: Path, zoo: Path) -> dict[str, str]:
     require_some(sweep, params, missing)
     architecture, source = describe(sweep, params)
     kept: list[Member] = []
-    with WeightsWriter(zoo, epochs + 1, architecture.length) as weights:
-        for node in tqdm(params, "collating", unit="model"):
+    names = [node["node"] for node in params]
+    with (
+        WeightsWriter(zoo, epochs + 1, architecture.length) as weights,
+        closing(take_all(sweep, zoo, architecture, epochs + 1, names)) as taken,
+    ):
+        for node, found in zip(params, taken, strict=True):
             try:
-                kept.append(add_run(sweep, node, zoo, weights, architecture, kept))
+                kept.append(add_run(sweep, node, found, kept, zoo, weights))
             except ZooError as error:
                 missing[node["node"]] = reason(error, sweep)
         require_some(sweep, kept, missing)
@@ -153,26 +172,47 @@ def copy_files(sweep: Path, zoo: Path) -> None:
     files.link_or_copy(own_file(paths.images(sweep), sweep), paths.images(zoo))
 
 
+def take_all(
+    sweep: Path, zoo: Path, architecture: Architecture, epochs: int, names: Sequence[str]
+) -> Generator[Taken | str]:
+    """Put the runs of these nodes into the zoo one after another, or say why one can't be in it."""
+    size = max(1, min(MODELS_A_TASK, BYTES_A_TASK // (4 * epochs * architecture.length)))
+    tasks = [names[first : first + size] for first in range(0, len(names), size)]
+    job = functools.partial(take_runs, sweep, zoo, architecture, epochs)
+    processes = processes_for(len(names) * epochs, architecture.length)
+    with mapping(job, processes) as done, tqdm(total=len(names), desc="collating", unit="model") as progress:
+        for found in done(tasks):
+            yield from found
+            progress.update(len(found))
+
+
+def processes_for(states: int, parameters: int) -> int:
+    """How many processes take so many states the soonest; of few, this one alone."""
+    seconds = states * (SECONDS_A_STATE + SECONDS_A_NUMBER * parameters)
+    return max(1, min(cpu_count(), int(seconds / SECONDS_A_PROCESS)))
+
+
 def add_run(
-    sweep: Path,
-    node: Params,
-    zoo: Path,
-    weights: WeightsWriter,
-    architecture: Architecture,
-    others: Sequence[Member],
+    sweep: Path, node: Params, found: Taken | str, others: Sequence[Member], zoo: Path, weights: WeightsWriter
 ) -> Member:
-    """Add a node's states and files to the zoo. Raises ZooError, and adds nothing, if damaged."""
-    run, copy = sweep / node["node"], paths.runs(zoo) / node["node"]
-    records, states, variant = read_run(run, architecture, weights.shape[0])
-    if others and measured(records[0]) != measured(others[0].records[0]):
-        raise ZooError(f"{paths.result(run)} has other accuracies than {others[0].params['node']}")
-    try:
-        link_run(run, copy, len(records))
-    except ZooError:
-        shutil.rmtree(copy, ignore_errors=True)
-        raise
-    weights.add(states)
-    return Member(node, variant, records)
+    """Put the states of a run that was taken among those of the others.
+
+    Raises ZooError, and leaves nothing of the run, if it was not taken or can't be in one zoo with the others.
+    """
+    if isinstance(found, str):
+        raise ZooError(found)
+    copy = paths.runs(zoo) / node["node"]
+    if others and measured(found.records[0]) != measured(others[0].records[0]):
+        shutil.rmtree(copy)
+        raise ZooError(f"{paths.result(sweep / node['node'])} has other accuracies than {others[0].params['node']}")
+    weights.add(vectors(paths.vectors(copy), len(found.records)))
+    paths.vectors(copy).unlink()
+    return Member(node, found.variant, found.records)
+
+
+def vectors(path: Path, states: int) -> Tensor:
+    """The states [epochs, parameters] in a file that `take_run` wrote, memory-mapped."""
+    return torch.from_file(str(path), size=path.stat().st_size // 4).view(states, -1)
 
 
 def require_some(sweep: Path, runs: Sequence[Any], missing: Mapping[str, str]) -> None:

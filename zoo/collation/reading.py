@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ def own_file(path: Path, sweep: Path) -> Path:
     Raises FileNotFoundError if there is none, ZooError if it lies outside the sweep or is anything but a file: what
     is elsewhere is never published, and a pipe is never waited for.
     """
+    if is_itself(path, sweep):
+        return path
     try:
         file = path.resolve(strict=True)
     except RuntimeError as error:  # links in a circle
@@ -26,6 +29,20 @@ def own_file(path: Path, sweep: Path) -> Path:
     if not file.is_file():
         raise ZooError(f"{path} is no file")
     return file
+
+
+def is_itself(path: Path, sweep: Path) -> bool:
+    """Whether it is a file in the sweep, by no link. Most are, and this is sooner known than where a path leads."""
+    place, inside, rest = str(path).partition(f"{sweep}{os.sep}")
+    *folders, name = rest.split(os.sep)
+    if place or not inside or os.pardir in folders:
+        return False
+    place = str(sweep)
+    for folder in folders:
+        place += os.sep + folder
+        if not stat.S_ISDIR(os.lstat(place).st_mode):
+            return False
+    return stat.S_ISREG(os.lstat(place + os.sep + name).st_mode)
 
 
 def json_object(path: Path) -> dict[str, Any]:

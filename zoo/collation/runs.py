@@ -3,24 +3,33 @@
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from zoo.collation.reading import json_object, own_file, reading, reason
+from zoo.collation.states import StateReader
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.node_table import node_names
 from zoo.format.reading import is_plain_name
-from zoo.run.record import Missing, check_optimizer, read_records, read_state
+from zoo.run.record import STATE_DIGEST, Missing, check_optimizer, read_records
 
 Params = dict[str, Any]  # what a params.json holds
 Records = list[dict[str, Any]]  # a model's, by epoch
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What the tables of a zoo say of a run that is in it."""
+
+    variant: int  # of the architecture
+    records: Records
 
 
 def find_nodes(sweep: Path) -> tuple[dict[str, Params], dict[str, str]]:
@@ -48,24 +57,55 @@ def read_params(sweep: Path, name: str) -> Params:
     return params
 
 
-def read_run(run: Path, architecture: Architecture, epochs: int) -> tuple[Records, Tensor, int]:
-    """The records, the states [epochs, parameters] that belong to them, and the variant of the architecture.
+def take_runs(
+    sweep: Path, zoo: Path, architecture: Architecture, epochs: int, names: Sequence[str]
+) -> list[Taken | str]:
+    """Put the runs of these nodes into the zoo, or say why one can't be in it.
 
-    `epochs`: how many records there can be, at most. Raises ZooError for what is damaged or not the sweep's own.
+    The states of each are in a file beside its others, for whoever puts those of all runs together.
+    """
+    reader = StateReader(architecture)
+    found: list[Taken | str] = []
+    for name in names:
+        try:
+            found.append(take_run(sweep / name, paths.runs(zoo) / name, reader, epochs))
+        except ZooError as error:
+            found.append(reason(error, sweep))
+    return found
+
+
+def take_run(run: Path, copy: Path, reader: StateReader, epochs: int) -> Taken:
+    """Put a run's files and states into the folder `copy`. `epochs`: how many records there can be, at most.
+
+    Raises ZooError, and leaves nothing, for what is damaged or not the sweep's own.
     """
     records, found = read_whole_records(run, epochs)
     require_optimizer(run, found[-1])
-    states, variant = torch.empty(len(records), architecture.length), 0
-    for epoch, record in enumerate(records):
-        path = paths.checkpoint(run, epoch)
-        with reading(path):
-            own_file(path, run.parent)
-            state = read_state(run, epoch, found[epoch])
-            if not epoch:
-                variant = architecture.variant_of(state)
-            states[epoch] = architecture.flatten(state, variant)
-        record["diverged"] |= not states[epoch].isfinite().all()
-    return records, states, variant
+    try:
+        finite = take_states(run, copy, reader, found)
+        link_run(run, copy, len(records))
+    except ZooError:
+        shutil.rmtree(copy, ignore_errors=True)
+        raise
+    for record, is_finite in zip(records, finite, strict=True):
+        record["diverged"] |= not is_finite
+    return Taken(reader.variant, records)
+
+
+def take_states(run: Path, copy: Path, reader: StateReader, records: Records) -> list[bool]:
+    """The states that belong to the records, as files and as vectors; returns whether each has finite numbers only."""
+    copy.mkdir(parents=True)
+    finite = []
+    with open(paths.vectors(copy), "wb") as vectors:
+        for epoch, record in enumerate(records):
+            path = paths.checkpoint(run, epoch)
+            with reading(path):
+                file = own_file(path, run.parent)
+                vector = reader.read(path, epoch, record.get(STATE_DIGEST))
+            finite.append(bool(np.isfinite(vector).all()))
+            vectors.write(vector.data)
+            files.link_or_copy(file, paths.checkpoint(copy, epoch))
+    return finite
 
 
 def read_whole_records(run: Path, epochs: int) -> tuple[Records, Records]:
@@ -101,10 +141,8 @@ def measured(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def link_run(run: Path, copy: Path, epochs: int) -> None:
-    """The run's files up to an epoch, without their bytes again where the file system allows."""
+    """The run's other files, up to an epoch."""
     sweep = run.parent
-    for epoch in range(epochs):
-        files.link_or_copy(own_file(paths.checkpoint(run, epoch), sweep), paths.checkpoint(copy, epoch))
     with contextlib.suppress(FileNotFoundError):  # training may have gone on, and removed it just now
         files.link_or_copy(own_file(paths.optimizer(run, epochs - 1), sweep), paths.optimizer(copy, epochs - 1))
     shutil.copyfile(own_file(paths.params(run), sweep), paths.params(copy))

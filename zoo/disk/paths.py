@@ -74,6 +74,11 @@ def optimizers(run: Path) -> list[Path]:
     return sorted(run.glob("checkpoint_*/optimizer"))
 
 
+def vectors(run: Path) -> Path:
+    """The run's states as the weights of a zoo will have them, until they have: float32 [epochs, parameters]."""
+    return run / ".vectors.tmp"
+
+
 def environment(run: Path) -> Path:
     """By what the run was trained: engine, versions, processor."""
     return run / "environment.json"

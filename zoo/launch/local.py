@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 from zoo.launch.worker import Outcome, begin
 from zoo.node.node import Node
+from zoo.processes import ONE_THREAD, interrupts_ignored
 
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 TRAINING = ("zoo.run.run",)  # what takes seconds to import
 DYING = 5.0  # seconds that a process may take to end after it has closed its connection
 
@@ -45,12 +45,8 @@ def can_fork(accelerator: str) -> bool:
 @contextmanager
 def to_be_inherited() -> Iterator[None]:
     """What a process that is started in this context has from the first moment: one compute thread, no Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with patch.dict(os.environ, ONE_THREAD):
-            yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with interrupts_ignored(), patch.dict(os.environ, ONE_THREAD):
+        yield
 
 
 class LocalWorkers:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from distributed import Reschedule, Status, Worker, get_worker
 
-from zoo.launch.local import ONE_THREAD
 from zoo.launch.worker import Outcome, begin
 from zoo.node.node import Node
+from zoo.processes import ONE_THREAD
 
 LOOK_EVERY = 0.5  # seconds between two looks at whether a run is still wanted
 IDLE = 60.0  # seconds without work after which a training process ends

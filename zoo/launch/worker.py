@@ -4,8 +4,6 @@ import faulthandler
 import os
 import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,6 +14,7 @@ from omegaconf import OmegaConf
 
 from zoo.disk import files, locks, paths
 from zoo.node.node import Node
+from zoo.processes import leave_interrupts
 from zoo.run.resumption import tell
 
 LOG_TAIL = 20_000  # characters of the log repeated in error.txt
@@ -123,21 +122,12 @@ def output_to(log: Path) -> Iterator[None]:
 
 def begin(launcher: int) -> None:
     """Prepare a worker process of the launcher with this process id, on the same machine."""
-    # Ctrl-C reaches every process of the terminal; it is the launcher that ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_interrupts(launcher)
     signal.signal(signal.SIGTERM, die)
     faulthandler.enable(2)
-    threading.Thread(target=end_with, args=(launcher,), daemon=True).start()
 
 
 def die(number: int, _: object) -> None:
     """End by the signal. Lightning, where nobody handles it, would end the training as if it were finished."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-
-
-def end_with(launcher: int) -> None:
-    """A worker whose launcher was killed must not go on beside the workers of the next one."""
-    while os.getppid() == launcher:
-        time.sleep(0.5)
-    os._exit(1)

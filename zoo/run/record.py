@@ -152,10 +152,15 @@ def is_complete(records: list[Record], max_epochs: int, stop_diverged: bool = Tr
 
 def read_state(run: Path, epoch: int, record: Mapping[str, Any] | None = None) -> "dict[str, Tensor]":
     """The state_dict after `epoch` epochs. Raises ZooError if it isn't one, or not that of the epoch's `record`."""
+    path = paths.checkpoint(run, epoch)
+    return state_in(path, content(path, (record or {}).get(STATE_DIGEST)))
+
+
+def state_in(path: Path, found: bytes) -> "dict[str, Tensor]":
+    """The state_dict in the content of a checkpoint. Raises ZooError, which names `path`, if there is none."""
     from torch import Tensor
 
-    path = paths.checkpoint(run, epoch)
-    state = load(path, (record or {}).get(STATE_DIGEST))
+    state = unpickled(path, found)
     if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
         raise ZooError(f"{path} is damaged: no state_dict of tensors")
     return state
@@ -185,11 +190,14 @@ def check(path: Path, digest: str | None) -> None:
 
 def load(path: Path, digest: str | None = None) -> dict[str, Any]:
     """A run's file of tensors and plain values. Raises ZooError if it isn't one, or its sha256 is not `digest`."""
+    return unpickled(path, content(path, digest))
+
+
+def unpickled(path: Path, found: bytes) -> dict[str, Any]:
     import torch  # takes seconds, and most of this module has no use for it
 
-    file = BytesIO(content(path, digest))
     try:
-        value = torch.load(file, map_location="cpu", weights_only=True)
+        value = torch.load(BytesIO(found), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the damaged bytes lead to
         raise ZooError(
             f"{path} is damaged: not a PyTorch file of tensors ({one_line(error)}). Delete it, then {AGAIN}"
@@ -200,8 +208,14 @@ def load(path: Path, digest: str | None = None) -> dict[str, Any]:
 
 
 def content(path: Path, digest: str | None) -> bytes:
+    """Of a run's file. Raises ZooError if links lead out of the run, or for its sha256."""
+    files.require_within(path, path.parent.parent)
+    return own_content(path, digest)
+
+
+def own_content(path: Path, digest: str | None) -> bytes:
+    """The same of a file of which it is known that it lies where it should."""
     run = path.parent.parent
-    files.require_within(path, run)
     try:
         found = path.read_bytes()
     except FileNotFoundError:
