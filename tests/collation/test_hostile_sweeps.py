@@ -73,7 +73,7 @@ def test_where_nothing_is_left_the_reasons_are_counted_and_some_listed(
     with pytest.raises(ZooError) as caught:
         collate(copied, new_folder(tmp_path))
     first, *reasons, last = str(caught.value).splitlines()
-    assert first == f"{copied} holds no run to collate, of 8: train it by train.py"
+    assert first == f"{copied} holds no run to collate, of 8: train it by `python train.py`"
     assert len(reasons) == 3 and last == "  and 5 more"
 
 
