@@ -20,6 +20,7 @@ from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.escape import one_line
 from zoo.format.model_source import is_model_source
+from zoo.format.train_metrics import train_metrics
 from zoo.format.weights import WeightsWriter
 
 
@@ -149,6 +150,8 @@ def add_run(
     records, states, variant = read_run(run, architecture, weights.shape[0])
     if others and measured(records[0]) != measured(others[0].records[0]):
         raise ZooError(f"{paths.result(run)} has other accuracies than {others[0].params['node']}")
+    if others and train_metrics(node) != train_metrics(others[0].params):
+        raise ZooError(f"{paths.params(run)} has other train_metrics than {others[0].params['node']}")
     try:
         link_run(run, copy, len(records))
     except ZooError:

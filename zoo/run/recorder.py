@@ -62,7 +62,7 @@ class Recorder(pl.Callback):
 
     def save(self, pack: Pack) -> None:
         epoch, active = pack.epoch, self.active()
-        states, training_states, metrics = pack.states(), pack.training_states(), pack.evaluate()
+        states, training_states, metrics = pack.states(), pack.training_states(), pack.measure()
         seconds = (time.perf_counter() - self.started) / len(self.runs)
         digests = {i: self.write_states(i, epoch, states[i], training_states[i]) for i in active}
         for index in active:

@@ -49,34 +49,45 @@ class TorchPack(Pack):
         self.scaler = self.make_scaler()
         super().on_fit_start()
 
-    def train_epoch(self, orders: Tensor) -> None:
+    def train_epoch(self, orders: Tensor) -> list[Metrics]:
         # augmentation, and layers that draw otherwise than nn.Dropout, draw from the global generators
         torch.manual_seed(derive(self.seeds[0], "train", self.epoch + 1))
         self.model.train()
         images, labels = self.images.trainset.images, self.images.trainset.labels
         black = -torch.tensor(self.images.mean, device=self.device) / torch.tensor(self.images.std, device=self.device)
+        losses, correct = [], []  # of the batches, on their device: to ask for a number would wait for it
         for number, indices in enumerate(orders[0].split(self.batch_size), start=self.epoch * self.batches):
             batch = images[indices]
             if self.augmentation:
                 batch = augment(batch, black, **self.augmentation)
-            self.step(number, batch, labels[indices])
+            loss, logits = self.step(number, batch, labels[indices])
+            losses.append(loss * len(indices))
+            correct.append((logits.argmax(1) == labels[indices]).sum())
             if self.schedule and self.interval == "step":
                 self.schedule.step()
         if self.schedule and self.interval == "epoch":
             self.schedule.step()
+        samples = orders.shape[1]
+        loss = torch.stack(losses).cpu().double().sum() / samples
+        return [{"train_loss": float(loss), "train_acc": int(torch.stack(correct).sum()) / samples}]
 
-    def step(self, number: int, batch: Tensor, labels: Tensor) -> None:
-        """An optimizer step on one batch; `number` counts them over the whole training, from 0."""
+    def step(self, number: int, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """An optimizer step on one batch; `number` counts them over the whole training, from 0.
+
+        Returns the mean loss and the logits [batch, classes] before it.
+        """
         self.optimizer.zero_grad()
         with (
             self.dropout.step(number),
             torch.autocast(self.device.type, self.precision, enabled=self.precision is not None),
         ):
-            loss = F.cross_entropy(self.model(batch), labels)
+            logits = self.model(batch)
+            loss = F.cross_entropy(logits, labels)
         self.scaler.scale(loss).backward()
         self.clip_gradients_of_model()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        return loss.detach(), logits.detach()
 
     def clip_gradients_of_model(self) -> None:
         limit = self.options.get("gradient_clip_val")
@@ -104,9 +115,9 @@ class TorchPack(Pack):
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(training_states[0]["scaler"])
 
-    def evaluate(self) -> list[Metrics]:
+    def evaluate(self, splits: Sequence[str]) -> list[Metrics]:
         metrics: Metrics = {}
-        for name in ("train", "val", "test"):
+        for name in splits:
             loss, accuracy = evaluate(self.model, getattr(self.images, f"{name}set"))
             metrics |= {f"{name}_loss": loss, f"{name}_acc": accuracy}
         return [metrics]
