@@ -102,11 +102,11 @@ class Pack(pl.LightningModule):
 
     @abstractmethod
     def states(self) -> list[State]:
-        """Each model's state dict."""
+        """Each model's state dict: copies, on the CPU, since they are written while training goes on."""
 
     @abstractmethod
     def training_states(self) -> list[dict[str, Any]]:
-        """What each model's exact resumption needs beside its state: random numbers follow from seed and epoch."""
+        """Copies of what each model's exact resumption needs beside its state: random numbers follow from the seed."""
 
     @abstractmethod
     def load(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.node.node import Node
-from zoo.run.record import Record, check_optimizer, check_state, is_finished, read_whole_records, require_own_files
+from zoo.run.record import (
+    Record,
+    check_optimizer,
+    check_state,
+    is_finished,
+    read_whole_records,
+    require_own_files,
+    torn_line,
+)
 
 
 def from_common_epochs(nodes: Sequence[Node]) -> list[tuple[int, list[Node]]]:
@@ -33,8 +41,7 @@ def resumable(run: Path) -> list[int]:
     """
     require_own_files(run)
     records, damage = read_whole_records(run)
-    if not records and paths.result(run).exists():
-        damage = damage or f"{paths.result(run)} is empty"
+    damage = damage or torn_line(run, records)
     whole, damaged_state = with_whole_states(run, records)
     epochs, damaged_optimizer = with_whole_optimizers(run, whole)
     if reason := damaged_state or damage or damaged_optimizer:
@@ -71,12 +78,18 @@ def keep_whole(run: Path, records: int, optimizers: Sequence[int]) -> None:
     """Remove all but the first records, and all optimizer states but those of some epochs."""
     for path in set(paths.optimizers(run)) - {paths.optimizer(run, epoch) for epoch in optimizers}:
         path.unlink()
+    keep_records(run, records)
+
+
+def keep_records(run: Path, count: int) -> None:
+    """Cut result.json off after so many records, so that the next can be appended."""
     path = paths.result(run)
-    lines = path.read_bytes().splitlines(keepends=True)
-    if records:
-        files.write(path, lambda file: file.writelines(lines[:records]))
-    else:
-        path.unlink()
+    content = path.read_bytes() if path.exists() else b""
+    kept = b"".join(line + b"\n" for line in content.splitlines()[:count])
+    if not kept:
+        path.unlink(missing_ok=True)
+    elif kept != content:
+        files.write_bytes(path, kept)
 
 
 def finish(node: Node) -> bool:

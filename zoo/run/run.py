@@ -21,6 +21,7 @@ from zoo.run.resumption import finish, from_common_epochs
 from zoo.run.torch_pack import TorchPack
 from zoo.run.trainer import make_trainer
 from zoo.run.trainer_options import EPOCHS
+from zoo.run.writer import Writer
 
 
 def train(nodes: Sequence[Node], images: Path) -> None:
@@ -60,8 +61,9 @@ def fit(pack: Pack, nodes: Sequence[Node]) -> None:
         records = [(node.run, read_records(node.run)[epoch]) for node in nodes]
         states = [read_state(run, epoch, record) for run, record in records]
         pack.load_on_start(states, [read_training_state(run, epoch, record) for run, record in records])
-    recorder = Recorder(nodes)
-    make_trainer(nodes[0].config["trainer"], recorder, nodes[0].run, epoch).fit(pack)
+    with Writer() as writer:
+        recorder = Recorder(nodes, writer)
+        make_trainer(nodes[0].config["trainer"], recorder, nodes[0].run, epoch).fit(pack)
     if recorder.active() and pack.epoch < nodes[0].max_epochs:
         raise ZooError(
             f"trainer.callbacks: one of them stopped the training after epoch {pack.epoch}, and {EPOCHS}. Leave it out"

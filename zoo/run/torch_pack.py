@@ -1,5 +1,6 @@
 """A pack of one, trained by PyTorch."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -100,12 +101,12 @@ class TorchPack(Pack):
             nn.utils.clip_grad_norm_(self.model.parameters(), limit)
 
     def states(self) -> list[State]:
-        return [{key: value.detach().cpu() for key, value in self.model.state_dict().items()}]
+        return [{key: copied(value.detach()) for key, value in self.model.state_dict().items()}]
 
     def training_states(self) -> list[dict[str, Any]]:
         schedule = self.schedule.state_dict() if self.schedule else None
         scaler = {"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}
-        return [{"optimizer": self.optimizer.state_dict(), "schedule": schedule, **scaler}]
+        return [copied({"optimizer": self.optimizer.state_dict(), "schedule": schedule, **scaler})]
 
     def load(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:
         self.model.load_state_dict(states[0])
@@ -121,3 +122,12 @@ class TorchPack(Pack):
             loss, accuracy = evaluate(self.model, getattr(self.images, f"{name}set"))
             metrics |= {f"{name}_loss": loss, f"{name}_acc": accuracy}
         return [metrics]
+
+
+def copied(value: Any) -> Any:
+    """A copy of nested plain values, with tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.to("cpu", copy=True)
+    if type(value) in (list, tuple):
+        return type(value)(map(copied, value))
+    return {key: copied(item) for key, item in value.items()} if type(value) is dict else copy.deepcopy(value)
