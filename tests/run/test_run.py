@@ -137,10 +137,7 @@ def test_damaged_files_are_named(sweep: Path, tmp_path: Path) -> None:
         read_state(run, 1)
     with pytest.raises(ZooError, match=f"{paths.checkpoint(run, 9)} is missing"):
         read_state(run, 9)
-    text = paths.result(run).read_text()[:-30]
-    paths.result(run).write_text(text)  # in the middle of writing it: no record yet
-    assert len(read_records(run)) == 3
-    paths.result(run).write_text(text + "\n")
+    paths.result(run).write_text(paths.result(run).read_text()[:-30])
     with pytest.raises(ZooError, match=rf"{paths.result(run)}, line 4 is damaged"):
         read_records(run)
 

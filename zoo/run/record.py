@@ -3,7 +3,8 @@
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +24,8 @@ ACCURACIES = ("train_acc", "val_acc", "test_acc")
 SECONDS = ("time_this_iter_s", "time_total_s")
 # The digests of an epoch's files; records of version 0.1.0 have none.
 STATE_DIGEST, OPTIMIZER_DIGEST = "state_sha256", "optimizer_sha256"
+
+LOOKS, MOMENT = 4, 0.005  # how often, and after how many seconds, half a line is looked at
 
 
 class Missing(ZooError):
@@ -65,8 +68,7 @@ def read_params(path: Path) -> dict[str, Any] | None:
 def read_records(run: Path) -> list[Record]:
     """The run's records, one per complete epoch from 0; empty if it has not begun.
 
-    A last line that was not wholly written is no record. Raises ZooError, which names the line, if another is not as
-    docs/zoo_format.md says.
+    Raises ZooError, which names the line, if one is not as docs/zoo_format.md says.
     """
     records, damage = read_whole_records(run)
     if damage:
@@ -79,32 +81,28 @@ def read_whole_records(run: Path) -> tuple[list[Record], str | None]:
     path = paths.result(run)
     try:
         files.require_within(path, run)
-        content = path.read_bytes()
+        lines = read_lines(path)
     except FileNotFoundError:
         return [], None
     except ZooError as error:
         return [], str(error)
-    lines = content.splitlines()
     records: list[Record] = []
     for epoch, line in enumerate(lines):
         try:
             records.append(parsed(line, epoch))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            if line is lines[-1] and not content.endswith(b"\n"):  # a process is writing it, or was ended then
-                return records, None
             return records, f"{path}, line {epoch + 1} is damaged: no record of epoch {epoch} ({error!r})"
     return records, None
 
 
-def torn_line(run: Path, records: Sequence[Record]) -> str | None:
-    """What there is behind a run's records, if anything: a line that was not wholly written."""
-    path = paths.result(run)
-    if not path.exists():
-        return None
-    lines = path.read_bytes().splitlines()
-    if len(lines) > len(records):
-        return f"{path}, line {len(lines)} is damaged: cut off"
-    return None if lines else f"{path} is empty"
+def read_lines(path: Path) -> list[bytes]:
+    """The lines of a file to which a process may be adding one this moment: half a line is looked at again."""
+    for _ in range(LOOKS):
+        content = path.read_bytes()
+        if content.endswith(b"\n") or not content:
+            break
+        time.sleep(MOMENT)
+    return content.splitlines()
 
 
 def parsed(line: bytes, epoch: int) -> Record:

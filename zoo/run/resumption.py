@@ -7,15 +7,7 @@ from pathlib import Path
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.node.node import Node
-from zoo.run.record import (
-    Record,
-    check_optimizer,
-    check_state,
-    is_finished,
-    read_whole_records,
-    require_own_files,
-    torn_line,
-)
+from zoo.run.record import Record, check_optimizer, check_state, is_finished, read_whole_records, require_own_files
 
 
 def from_common_epochs(nodes: Sequence[Node]) -> list[tuple[int, list[Node]]]:
@@ -41,7 +33,8 @@ def resumable(run: Path) -> list[int]:
     """
     require_own_files(run)
     records, damage = read_whole_records(run)
-    damage = damage or torn_line(run, records)
+    if not records and paths.result(run).exists():
+        damage = damage or f"{paths.result(run)} is empty"
     whole, damaged_state = with_whole_states(run, records)
     epochs, damaged_optimizer = with_whole_optimizers(run, whole)
     if reason := damaged_state or damage or damaged_optimizer:
