@@ -31,6 +31,7 @@ sanitize: .venv/installed
 		-c $(CURDIR)/pyproject.toml $(CURDIR)/tests/engines/test_lanes.py
 
 .venv/installed: pyproject.toml setup.py $(wildcard zoo/engines/lanes/src/* zoo/engines/lanes/src/*/*)
+	@echo "Installing into .venv: PyTorch and what else is needed, about 5 GB, takes some minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@

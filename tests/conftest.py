@@ -1,10 +1,12 @@
 """A tiny sweep and the zoo made of it, trained once a session."""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
@@ -18,6 +20,10 @@ from zoo.run.run import train
 from zoo.sweep.sweep import training
 
 TESTS = Path(__file__).parent
+
+# Tests run on all cores already: more threads, here or in the processes that tests start, would wait for one another.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture
@@ -49,9 +55,15 @@ def train_sweep(folder: Path, *overrides: str) -> list[Node]:
 
 
 def forget_digests(run: Path) -> None:
-    """Let the records be as those of version 0.1.0."""
+    """Let the records be as those of version 0.1.0; whoever means to do harm can leave the digests out, too."""
     records = [{key: record[key] for key in record if "sha256" not in key} for record in read_records(run)]
     paths.result(run).write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def flipped(content: bytes) -> bytes:
+    """With another bit in the middle, among the tensors' bytes: no parser sees that."""
+    place = len(content) // 2
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 @pytest.fixture(scope="session")

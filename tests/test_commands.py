@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.run.test_run import assert_same_states
-from tests.typed import typed
-from zoo.__main__ import main
+from tests.typed import InThisProcess, typed
 from zoo.run.record import read_records
 
 ROOT = Path(__file__).parent.parent
@@ -42,14 +41,17 @@ def test_one_model(tmp_path: Path) -> None:
 
 
 def test_without_the_engine_models_train_through_pytorch_and_a_line_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ZOO_LANES", "off")
-    done = train(tmp_path)
-    assert done.returncode == 0
-    assert done.stderr.partition("\n")[2].startswith(  # the first line says that images are prepared
-        "Without the CPU engine (the CPU engine is switched off (ZOO_LANES=off)) models are trained one by one "
-        "through PyTorch, far slower.\n"
+    assert typed(monkeypatch, tmp_path, "train", *TINY) is None
+    assert (
+        capsys.readouterr()
+        .err.partition("\n")[2]
+        .startswith(  # the first line says that images are prepared
+            "Without the CPU engine (the CPU engine is switched off (ZOO_LANES=off)) models are trained one by one "
+            "through PyTorch, far slower.\n"
+        )
     )
     assert len(read_records(next((tmp_path / "sweeps/tiny").glob("*/")))) == 2
 
@@ -87,15 +89,24 @@ classes: ${data.classes}
 """
 
 
-def test_a_new_architecture_is_one_class_and_one_yaml_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def perceptron(tmp_path: Path) -> list[str]:
+    """A user's own architecture in the folder; the command that trains it."""
     (tmp_path / "my_networks.py").write_text(ARCHITECTURE)
     (tmp_path / "conf/model").mkdir(parents=True)
     (tmp_path / "conf/model/perceptron.yaml").write_text(CHOICE)
     (tmp_path / "conf/data").symlink_to(ROOT / "tests/conf/data")
     overrides = ["data=tiny", "trainer.max_epochs=1", "zoo.name=mine", "model=perceptron", "model.width=8", "seed=1,2"]
-    overrides += ["hydra.launcher.n_jobs=1"]
-    done = command(tmp_path, f"{ROOT}/train.py", "--config-dir=conf", "-m", *overrides)
-    assert done.returncode == 0, done.stderr
+    return ["--config-dir=conf", "-m", *overrides, "hydra.launcher.n_jobs=1"]
+
+
+def test_a_new_architecture_is_one_class_and_one_yaml_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, perceptron: list[str]
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_networks", raising=False)
+    monkeypatch.setattr("zoo.launch.local.LocalWorkers", InThisProcess)
+    assert typed(monkeypatch, tmp_path, "train", *perceptron) is None
     assert typed(monkeypatch, tmp_path, "analyze") is None
     architecture = json.loads((tmp_path / "zoos/mine/architecture.json").read_text())
     assert "1.weight" in json.dumps(architecture)
@@ -103,6 +114,13 @@ def test_a_new_architecture_is_one_class_and_one_yaml_file(tmp_path: Path, monke
     params = next((tmp_path / "zoos/mine/models").glob("*/params.json"))
     done = command(tmp_path / "zoos/mine", "-c", code.replace("PARAMS", str(params)))
     assert "Linear(in_features=784, out_features=8" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_a_new_architecture_is_found_by_worker_processes(tmp_path: Path, perceptron: list[str]) -> None:
+    done = command(tmp_path, f"{ROOT}/train.py", *perceptron)
+    assert done.returncode == 0, done.stderr
+    assert all(len(read_records(run)) == 2 for run in (tmp_path / "sweeps/mine").glob("*/"))
 
 
 @pytest.mark.parametrize(
@@ -135,10 +153,4 @@ def test_help_reads_well(tmp_path: Path) -> None:
     assert done.returncode == 0
     for text in ("python train.py -m optim.lr=1e-3,1e-4", "model: cnn_large, cnn_small, resnet18", "batch_size: 10"):
         assert text in done.stdout
-
-
-def test_the_table_of_presets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["zoo", "presets"])
-    main()
-    told = capsys.readouterr().out
-    assert "27 presets" in told and "50,360" in told
+    assert "shared" not in done.stdout and "hydra/" not in done.stdout

@@ -34,3 +34,10 @@ def test_kernels_compile_without_a_warning(tmp_path: Path) -> None:
         assert built == {f"_lanes_{variant}.so" for variant in VARIANTS}
     assert (package / sources.RECORD).exists()
     assert sources.expected(package) == sources.digest(ROOT / "zoo" / "engines" / "lanes" / sources.SOURCES)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+def test_make_says_what_it_installs_before_it_begins() -> None:
+    command = ["make", "--dry-run", "--always-make", ".venv/installed"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "about 5 GB" in done.stdout.splitlines()[0]

@@ -1,4 +1,4 @@
-"""Sweeps and zoos of version 0.1.0 load, resume and collate; its engine's weights are ours, bit for bit."""
+"""Sweeps and zoos of version 0.1.0 load, resume and collate; its engine's weights are ours up to rounding."""
 
 import shutil
 from pathlib import Path
@@ -9,10 +9,8 @@ import torch
 
 from analyze import make_zoo
 from tests.conftest import train_sweep
-from tests.run.test_run import assert_same_states
 from zoo import ZooDataset
 from zoo.disk import paths
-from zoo.engines import lanes
 from zoo.errors import ZooError
 from zoo.run.record import read_records, read_state
 
@@ -51,15 +49,13 @@ def test_its_sweep_collates(old: Path) -> None:
     assert torch.equal(new.weights, there.weights) and new.models["node"].equals(there.models["node"])
 
 
-def test_its_engine_trained_the_same_bits(tmp_path: Path) -> None:
+def test_its_engine_trained_the_same_models_up_to_rounding(tmp_path: Path) -> None:
     nodes = train_sweep(tmp_path, *COMMAND)
     for node in nodes:
         [run] = (OLD / "sweeps/tiny").glob(f"{node.name.rpartition('_')[0]}_*")  # the hash is by other rules
-        epochs = len(read_records(run)) - 1
-        if lanes.available() and lanes.width() == 8:  # bits depend on the instruction set
-            assert_same_states(node.run, run, epochs)
-        for key, value in read_state(run, epochs).items():
-            np.testing.assert_allclose(value, read_state(node.run, epochs)[key], rtol=1e-3, atol=1e-4)
+        for epoch in range(len(read_records(run))):
+            for key, value in read_state(run, epoch).items():
+                np.testing.assert_allclose(value, read_state(node.run, epoch)[key], rtol=1e-4, atol=1e-5)
 
 
 def test_what_its_names_do_not_tell_is_refused(old: Path) -> None:

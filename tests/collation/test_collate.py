@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from analyze import make_zoo
-from tests.conftest import forget_digests
+from tests.conftest import flipped, forget_digests
 from tests.test_commands import ROOT, command
 from zoo import ZooDataset
 from zoo.disk import paths
@@ -53,9 +53,8 @@ def keep_epochs(run: Path, epochs: int) -> None:
 
 
 def flip_a_bit(path: Path) -> None:
-    """In the last tensor, say: no parser sees that. The file is replaced, as others are links to it."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    """The file is replaced, as others are links to it."""
+    content = flipped(path.read_bytes())
     path.unlink()
     path.write_bytes(content)
 

@@ -15,6 +15,8 @@ import torch
 
 from analyze import make_zoo
 from tests.collation.test_collate import EPOCHS, contents, copied, runs
+from tests.conftest import flipped, forget_digests, train_sweep
+from tests.run.test_run import assert_same_states
 from zoo import ZooDataset
 from zoo.collation import runs as collation_runs
 from zoo.collation.collate import collate
@@ -26,6 +28,7 @@ from zoo.run.record import read_records
 
 __all__ = ["copied"]  # the fixture
 
+COMMAND = ["seed=range(0,4)", "model.dropout=0,0.5", f"trainer.max_epochs={EPOCHS}"]  # of the fixture `sweep`
 SECRET = "the secret of another user"
 
 
@@ -38,12 +41,6 @@ def change_record(run: Path, epoch: int, **values: Any) -> None:
     lines = paths.result(run).read_text().splitlines()
     lines[epoch] = json.dumps(json.loads(lines[epoch]) | values)
     paths.result(run).write_text("\n".join(lines) + "\n")
-
-
-def forget_digests(run: Path) -> None:
-    """As version 0.1.0 wrote its records: whoever means to do harm can leave them out, or write right ones."""
-    records = [{key: value for key, value in record.items() if "sha256" not in key} for record in read_records(run)]
-    paths.result(run).write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
 def require_zoo_without(run: Path, sweep: Path, zoo: Path) -> str:
@@ -65,6 +62,19 @@ def test_what_is_left_out_is_named_in_the_documents(copied: Path, tmp_path: Path
     assert missing.keys() == {run.name, other.name} and len(ZooDataset(zoo)) == 6 * (EPOCHS + 1)
     assert json.loads(paths.summary(zoo).read_text())["missing"] == missing
     assert all(node in paths.readme(zoo).read_text() for node in missing)
+
+
+def test_where_nothing_is_left_the_reasons_are_counted_and_some_listed(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.collation.collate.LISTED", 3)
+    for run in runs(copied):
+        paths.params(run).write_text("")
+    with pytest.raises(ZooError) as caught:
+        collate(copied, new_folder(tmp_path))
+    first, *reasons, last = str(caught.value).splitlines()
+    assert first == f"{copied} holds no run to collate, of 8: train it by train.py"
+    assert len(reasons) == 3 and last == "  and 5 more"
 
 
 # no code
@@ -190,10 +200,22 @@ def test_a_checkpoint_that_is_no_state(copied: Path, tmp_path: Path, state: Any)
 @pytest.mark.parametrize("file", [lambda run: paths.checkpoint(run, 1), lambda run: paths.optimizer(run, EPOCHS)])
 def test_a_flipped_bit_in_a_tensor(copied: Path, tmp_path: Path, file: Callable[[Path], Path]) -> None:
     run = runs(copied)[0]
-    content = bytearray(file(run).read_bytes())
-    content[len(content) // 2] ^= 1
-    file(run).write_bytes(content)
+    file(run).write_bytes(flipped(file(run).read_bytes()))
     assert require_zoo_without(run, copied, tmp_path / "zoo").startswith(f"{file(run).relative_to(copied)} is damaged")
+
+
+@pytest.mark.parametrize("file", [lambda run: paths.checkpoint(run, 1), lambda run: paths.optimizer(run, EPOCHS)])
+def test_what_is_said_of_a_flipped_bit_mends_it(sweep: Path, tmp_path: Path, file: Callable[[Path], Path]) -> None:
+    """The line is followed as it stands: delete the file, then give the command that trained the sweep."""
+    copied = shutil.copytree(sweep.parent.parent, tmp_path / "copy") / "sweeps/tiny"
+    run = runs(copied)[0]
+    file(run).write_bytes(flipped(file(run).read_bytes()))
+    told = require_zoo_without(run, copied, tmp_path / "zoo")
+    assert told.endswith("Delete it, then give the training command again, which trains what is missing")
+    file(run).unlink()
+    train_sweep(tmp_path / "copy", *COMMAND)
+    assert collate(copied, new_folder(tmp_path)) == {}
+    assert_same_states(run, sweep / run.name, EPOCHS)
 
 
 def test_a_state_of_another_variant_than_the_epochs_before(copied: Path, tmp_path: Path) -> None:
@@ -336,6 +358,18 @@ def test_damaged_images_are_not_published(copied: Path, tmp_path: Path, damage: 
     with pytest.raises(ZooError, match="dataset.pt is (damaged|no file)") as caught:
         make_zoo(copied, tmp_path / "zoo")
     assert len(str(caught.value).splitlines()) == 1 and not (tmp_path / "zoo").exists()
+
+
+def test_what_is_said_of_a_flipped_bit_in_the_images_mends_it(sweep: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(sweep.parent.parent, tmp_path / "copy") / "sweeps/tiny"
+    path = paths.images(copied)
+    whole = path.read_bytes()
+    path.write_bytes(flipped(whole))
+    with pytest.raises(ZooError) as caught:
+        make_zoo(copied, tmp_path / "zoo")
+    assert str(caught.value) == f"{path} is damaged: the command that trained {copied} makes it anew"
+    train_sweep(tmp_path / "copy", *COMMAND)
+    assert path.read_bytes() == whole and make_zoo(copied, tmp_path / "zoo")["models"] == 8
 
 
 # while others work

@@ -27,6 +27,7 @@ from torch.utils.data import random_split
 from torchvision import datasets
 from torchvision.transforms import CenterCrop, Compose, Grayscale, Normalize, Resize, ToTensor
 
+from tests.conftest import flipped
 from zoo.data import DataError, Images, Split, sources
 from zoo.data.prepare import prepare
 from zoo.disk import locks, paths
@@ -503,13 +504,6 @@ def test_every_option_that_changes_the_tensors_names_another_file(tmp_path):
     ]
     assert len({prepare(data | change) for change in changes}) == len(changes)
     assert prepare(data | {"root": "elsewhere", "download": True}) == prepare(data)
-
-
-def flipped(content: bytes) -> bytes:
-    """One bit of a tensor is another."""
-    damaged = bytearray(content)
-    damaged[len(damaged) // 2] ^= 1
-    return bytes(damaged)
 
 
 def kept(cache: Path) -> list[Path]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from zoo.errors import ZooError
-from zoo.format.model_source import file_of, imports, is_model_source, model_source
+from zoo.format.model_source import imports, is_model_source, model_source
 from zoo.models.resnet import ResNet18
 
 PARAMS = {
@@ -78,20 +78,6 @@ def test_a_module_s_missing_import_is_named(write: Callable[[str], None]) -> Non
     write("import no_such_package\nclass Net: ...")
     with pytest.raises(ZooError, match="networks.Net can't be imported .No module named 'no_such_package'"):
         model_source("networks.Net")
-
-
-def test_files_are_found_without_importing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "acting"
-    package.mkdir()
-    for name in ("__init__", "inner"):
-        (package / f"{name}.py").write_text("raise SystemExit('imported')")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert file_of("acting") == package / "__init__.py" and file_of("acting.inner") == package / "inner.py"
-    assert "acting" not in sys.modules
-    assert file_of("zoo.models.cnn") == Path(str(sys.modules["zoo.models.cnn"].__file__))
-    for nothing in ("", "acting.none", "acting.inner.none", "../acting", "acting/inner", "a..b", "sys"):
-        assert file_of(nothing) is None
-    assert file_of("antigravity") is not None and "antigravity" not in sys.modules
 
 
 @pytest.mark.parametrize("text", ["", "def buil", "class Net: ...", "(" * 1000, "x = '\0'", f"x = {'-' * 100_000}1"])

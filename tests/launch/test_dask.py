@@ -127,19 +127,9 @@ def test_tasks_are_done_apart_and_deaths_reported(node: Node) -> None:
         workers.stop()
 
 
-def test_stopping_ends_what_runs_and_leaves_the_workers(node: Node, cluster: Callable[[int], Cluster]) -> None:
-    machines = cluster(1)
-    workers = DaskWorkers(machines.address, None, None, runs=1)
-    workers.submit(go_on_forever, [node])
-    process = process_of_endless(node)
-    began = time.monotonic()
-    workers.stop()
-    wait_until(lambda: not is_alive(process))
-    assert time.monotonic() - began < 5
-    assert machines.workers[0].poll() is None
-
-
-def test_a_worker_that_leaves_hands_its_runs_to_the_next(node: Node, cluster: Callable[[int], Cluster]) -> None:
+def test_a_worker_that_leaves_hands_its_runs_to_the_next_and_stopping_leaves_that(
+    node: Node, cluster: Callable[[int], Cluster]
+) -> None:
     machines = cluster(1)
     workers = DaskWorkers(machines.address, None, None, runs=1)
     try:
@@ -149,9 +139,14 @@ def test_a_worker_that_leaves_hands_its_runs_to_the_next(node: Node, cluster: Ca
         machines.workers[0].send_signal(signal.SIGTERM)  # as batch systems do when the time is up
         wait_until(lambda: not is_alive(process))
         machines.workers.append(machines.start_worker())
-        assert is_alive(process_of_endless(node)) and not future.done()
+        next_process = process_of_endless(node)
+        assert is_alive(next_process) and not future.done()
+        began = time.monotonic()
     finally:
         workers.stop()
+    wait_until(lambda: not is_alive(next_process))
+    assert time.monotonic() - began < 5
+    assert machines.workers[1].poll() is None
 
 
 def test_a_lost_scheduler_is_one_clear_error(

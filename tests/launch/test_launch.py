@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from tests.run.test_run import assert_same_states
 from tests.test_commands import ROOT, TINY, train
 from tests.typed import InThisProcess, typed
 from zoo.disk import paths
+from zoo.launch.worker import Outcome
+from zoo.node.node import Node
 from zoo.run.record import read_records
 
 EPOCHS = 6
@@ -73,42 +76,63 @@ def assert_same_sweep(cwd: Path, undisturbed: Path) -> None:
         assert_same_states(cwd / "sweeps/tiny" / run.name, run, EPOCHS)
 
 
-def test_faults_hurt_only_their_own_run(tmp_path: Path) -> None:
-    done = train(
-        tmp_path,
-        "-m",
-        "model=fragile",
-        "model.faults={1:raise,2:exit,3:kill}",
-        "seed=range(0,8)",
-        "hydra.launcher.n_jobs=1",
-    )
-    assert done.returncode == 1 and "3 of 8 runs failed" in done.stderr
-    errors = {path.parent.name: path.read_text() for path in (tmp_path / "sweeps/tiny").glob("*/error.txt")}
+FAULTY = ["-m", "model=fragile", "model.faults={1:raise,2:exit,3:kill}", "seed=range(0,8)", "hydra.launcher.n_jobs=1"]
+
+
+def assert_only_three_failed(sweep: Path, told: str, death: str) -> None:
+    assert "3 of 8 runs failed" in told
+    errors = {path.parent.name: path.read_text() for path in sweep.glob("*/error.txt")}
     by_seed = {seed: text for seed in range(8) for name, text in errors.items() if f"seed{seed}_" in name}
     assert by_seed.keys() == {1, 2, 3}
     assert "ArithmeticError: no such luck" in by_seed[1] and "log:\nabout to fail" in by_seed[1]
     assert "SystemExit: giving up" in by_seed[2]
-    assert "The worker process died, twice" in by_seed[3] and "SIGKILL" in by_seed[3]
-    finished = [run.name for run in (tmp_path / "sweeps/tiny").glob("*/") if len(read_records(run)) == 2]
+    assert "The worker process died, twice" in by_seed[3] and death in by_seed[3]
+    finished = [run.name for run in sweep.glob("*/") if len(read_records(run)) == 2]
     assert len(finished) == 5 and not set(finished) & errors.keys()
     for name in errors:  # every failure is in the table, with the file that tells more
-        assert f"sweeps/tiny/{name}/error.txt" in done.stderr
+        assert f"sweeps/tiny/{name}/error.txt" in told
+
+
+class Mortal(InThisProcess):
+    """Workers in this process, of which a task with a fault that kills is the end, as seen from the launcher."""
+
+    def submit(self, function: Callable[[Sequence[Node]], list[Outcome]], nodes: Sequence[Node]) -> Future:
+        if all(node.config["model"]["faults"].get(node.seed) != "kill" for node in nodes):
+            return super().submit(function, nodes)
+        future: Future = Future()
+        future.set_exception(RuntimeError("exit code -9"))
+        return future
+
+
+def test_faults_hurt_only_their_own_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("zoo.launch.local.LocalWorkers", Mortal)
+    monkeypatch.setattr(sys, "stdout", open(1, "w", closefd=False))  # pytest's own is not what a run's log is made of
+    assert typed(monkeypatch, tmp_path, "train", *TINY, *FAULTY) == 1
+    assert_only_three_failed(tmp_path / "sweeps/tiny", capsys.readouterr().err, "exit code -9")
 
 
 @pytest.mark.slow
-def test_a_segmentation_fault_leaves_its_stack(tmp_path: Path) -> None:
-    done = train(tmp_path, "-m", "model=fragile", "model.faults={1:segfault}", "seed=0,1")
-    assert done.returncode == 1 and "1 of 2 runs failed" in done.stderr
-    [path] = (tmp_path / "sweeps/tiny").glob("*/error.txt")
-    assert "Fatal Python error: Segmentation fault" in path.read_text() and "fragile.py" in path.read_text()
+def test_faults_hurt_only_their_own_run_in_worker_processes(tmp_path: Path) -> None:
+    done = train(tmp_path, *FAULTY)
+    assert done.returncode == 1
+    assert_only_three_failed(tmp_path / "sweeps/tiny", done.stderr, "SIGKILL")
 
 
 @pytest.mark.slow
-def test_a_terminated_worker_has_died(tmp_path: Path) -> None:
-    done = train(tmp_path, "-m", "model=fragile", "model.faults={1:terminate}", "seed=0,1")
+@pytest.mark.parametrize(
+    ("fault", "texts"),
+    [
+        ("segfault", ["Fatal Python error: Segmentation fault", "fragile.py"]),
+        ("terminate", ["The worker process died, twice", "SIGTERM"]),
+    ],
+)
+def test_a_death_leaves_its_cause(tmp_path: Path, fault: str, texts: list[str]) -> None:
+    done = train(tmp_path, "-m", "model=fragile", f"model.faults={{1:{fault}}}", "seed=0,1")
     assert done.returncode == 1 and "1 of 2 runs failed" in done.stderr
     [path] = (tmp_path / "sweeps/tiny").glob("*/error.txt")
-    assert "The worker process died, twice" in path.read_text() and "SIGTERM" in path.read_text()
+    assert all(text in path.read_text() for text in texts)
 
 
 @pytest.mark.slow
@@ -149,7 +173,39 @@ def test_sigkill_at_any_moment(
     assert not list((tmp_path / "sweeps").rglob(".*.tmp"))
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+class Interrupted(InThisProcess):
+    """Workers in this process; with the third task that they get, someone ends the command."""
+
+    how = signal.SIGINT
+    tasks = 0
+
+    def submit(self, function: Callable[[Sequence[Node]], list[Outcome]], nodes: Sequence[Node]) -> Future:
+        self.tasks += 1
+        if self.tasks == 3:
+            os.kill(os.getpid(), self.how)
+        return super().submit(function, nodes)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    undisturbed: Path,
+    how: signal.Signals,
+) -> None:
+    monkeypatch.setattr(Interrupted, "how", how)
+    monkeypatch.setattr("zoo.launch.local.LocalWorkers", Interrupted)
+    arguments = [*TINY, *SWEEP, "hydra.launcher.pack_size=1"]
+    assert typed(monkeypatch, tmp_path, "train", *arguments) == 130
+    told = capsys.readouterr().err
+    assert "Stopped: 2 runs done, 0 failed, 2 left" in told and "The same command again goes on from there" in told
+    assert typed(monkeypatch, tmp_path, "train", *arguments) is None
+    assert_same_sweep(tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_from_the_terminal(
     tmp_path: Path, undisturbed: Path, again: Callable[[], object], how: signal.Signals
 ) -> None:

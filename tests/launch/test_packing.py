@@ -74,6 +74,7 @@ def test_each_reason_for_the_slow_way_is_told_once(grid: Callable[..., Grid]) ->
     assert told is not None and told.splitlines() == [
         "6 of 16 models through PyTorch, far slower: schedule=one_cycle",
         "1 of 16 models through PyTorch, far slower: optim.amsgrad",
+        "7 of 16 in all",
     ]
     assert notice(list(grid("seed=range(0,5)"))) is None
     assert notice(list(grid("engine=torch"))) is None  # as the user wants it

@@ -11,11 +11,13 @@ import pytest
 
 import zoo.run.run
 from tests.conftest import prepare
+from tests.typed import InThisProcess
 from zoo.disk import locks, paths
-from zoo.launch.launch import Task, after_death, failed_together
-from zoo.launch.worker import work
+from zoo.launch.launch import Task, after_death, failed_together, tally_of, train_tasks
+from zoo.launch.worker import Outcome, work
 from zoo.node.grid import Grid
 from zoo.node.node import Node
+from zoo.run.resumption import Tell
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def nodes(grid: Callable[..., Grid], tmp_path: Path) -> list[Node]:
 
 def test_a_run_that_another_process_holds_fails_alone(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[str] = []
-    monkeypatch.setattr(zoo.run.run, "train", lambda nodes, images: trained.extend(node.name for node in nodes))
+    monkeypatch.setattr(zoo.run.run, "train", lambda nodes, *_: trained.extend(node.name for node in nodes))
     with locks.locked(paths.lock(nodes[1].run)):
         first, second, third = work(nodes, patience=0.1)
     assert first.error is None and third.error is None
@@ -56,7 +58,7 @@ def test_a_full_disk_is_known_behind_another_error(nodes: list[Node], monkeypatc
 def test_why_a_pack_failed_is_kept(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = nodes[:2]
 
-    def train(nodes: Sequence[Node], images: Path) -> None:
+    def train(nodes: Sequence[Node], *_: object) -> None:
         os.write(1, b"together" if len(nodes) > 1 else b"alone")  # pytest has replaced sys.stdout
         if len(nodes) > 1:
             raise ArithmeticError("too many")
@@ -70,6 +72,35 @@ def test_why_a_pack_failed_is_kept(nodes: list[Node], monkeypatch: pytest.Monkey
     assert f"trained together:\n{nodes[0].name}\n{nodes[1].name}\n" in text
     assert "log:\ntogether" in text and "alone" not in text
     assert not paths.pack_error(nodes[1].run).exists() and not paths.error(nodes[0].run).exists()
+
+
+def test_what_was_damaged_is_part_of_the_outcome(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the pack fails after the damaged files have been put away, and the run is trained alone."""
+
+    def train(nodes: Sequence[Node], images: Path, tell: Tell) -> None:
+        if len(nodes) > 1:
+            tell(nodes[1].run, "begins again: torn")
+            raise ArithmeticError("too many")
+
+    assert [outcome.error for outcome in work(nodes[:2])] == [None, None]
+    paths.result(nodes[1].run).write_bytes(b"")
+    first, second = work(nodes[:2])
+    assert first.damage is None and second.damage == f"begins again: {paths.result(nodes[1].run)} is empty"
+    monkeypatch.setattr("zoo.run.run.train", train)
+    assert [outcome.damage for outcome in work(nodes)] == [None, "begins again: torn", None]
+
+
+def test_what_was_damaged_is_said(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def outcome(nodes: Sequence[Node]) -> list[Outcome]:
+        return [Outcome(nodes[0].run, damage="begins again: torn")]
+
+    workers = InThisProcess(1)
+    submit = workers.submit
+    monkeypatch.setattr(workers, "submit", lambda _, nodes: submit(outcome, nodes))
+    train_tasks([Task(nodes[:1])], workers, tally_of(nodes))
+    assert f"{nodes[0].run} begins again: torn\n" in capsys.readouterr().err
 
 
 def test_why_a_pack_died_is_kept(nodes: list[Node]) -> None:

@@ -20,6 +20,12 @@ SINGLE_OR_SWEPT = pytest.mark.parametrize("flags", [[], ["-m"]], ids=["single", 
     ("override", "message"),
     [
         ("optim.momentum=0.9", "Could not override 'optim.momentum': optim=adam has no momentum. It has "),
+        ("optim.momentum=0.9", "optim.momentum is there with optim=rmsprop or optim=sgd"),
+        ("+trainer.devices=2", "+trainer.devices: the config has trainer.devices already. Leave out the plus"),
+        (
+            "trainer.devices=2",
+            "trainer.devices=2: must be 1, or the number of one device in a list, as in [0]: a model",
+        ),
         ("trainer.max_epoch=3", "'trainer.max_epoch': trainer has no max_epoch. It has max_epochs, "),
         ("sead=3", "Could not override 'sead': the config has no sead. It has seed, "),
         ("seed.x=3", "Could not override 'seed.x'"),

@@ -119,6 +119,14 @@ def test_the_users_code_is_part_of_the_identity(
     code_of.cache_clear()
 
 
+def test_the_users_packages_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow/__init__.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "slow/nets.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert user_code({"model": {"_target_": "slow.nets.Net"}})["model"].file == tmp_path / "slow/nets.py"
+
+
 def test_the_package_itself_and_installed_packages_are_not_the_users_code(grid: Callable[..., Grid]) -> None:
     [node] = grid("data=mnist_5k")
     assert user_code(node.config) == {} and "sources" not in node.values

@@ -5,11 +5,13 @@ import html
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from tests.format.test_escape import NASTY
@@ -89,3 +91,31 @@ def test_a_setting_of_all_models_is_everyone_s(copied: Path) -> None:
     models.to_csv(paths.models(copied), index=False)
     protocol = json.loads(paths.config(copied).read_text())["protocol"] | {"optim": "sgd", "optim.momentum": 0.9}
     assert ["optim.momentum", "0.9"] in cells(document(copied, {}, {"protocol": protocol}), "Protocol")
+
+
+@pytest.mark.parametrize(
+    ("counts", "split", "images"),
+    [((40, 10, 10), "test", "test"), ((50, 10, 0), "val", "validation"), ((60, 0, 0), "train", "training")],
+)
+def test_the_example_scores_images_that_there_are(
+    copied: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    counts: Any,
+    split: str,
+    images: str,
+) -> None:
+    """Run as it stands, in a zoo whose other images and accuracies are gone."""
+    sizes = dict(zip(("data.train", "data.val", "data.test"), counts, strict=True))
+    protocol = json.loads(paths.config(copied).read_text())["protocol"] | sizes
+    readme = document(copied, {}, {"protocol": protocol})
+    example = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)[1]
+    assert f"# the same state as a network, on the {images} images" in example
+    data = torch.load(paths.images(copied), weights_only=True)
+    torch.save({f"{split}set": data[f"{split}set"]}, paths.images(copied))
+    monkeypatch.chdir(copied)
+    monkeypatch.syspath_prepend(copied)
+    exec(example, {})
+    monkeypatch.delitem(sys.modules, "model")
+    found, recorded = map(float, capsys.readouterr().out.split(" = "))
+    assert found == pytest.approx(recorded) and found == pd.read_csv(paths.models(copied))[f"{split}_acc"][0]

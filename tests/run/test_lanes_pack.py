@@ -1,6 +1,7 @@
 """Packs: a model does not depend on its pack, nor its files on how it was trained."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,9 +59,11 @@ def test_a_model_does_not_depend_on_its_pack(nodes: Callable[..., list[Node]]) -
 @pytest.mark.parametrize("optim", ["adam", "sgd", "rmsprop"])
 def test_a_pack_goes_on_from_where_all_its_models_can(nodes: Callable[..., list[Node]], optim: str) -> None:
     """Interrupted while the second epoch's records are written: some models have theirs, others don't."""
-    whole, broken = (nodes(name, *PACK, f"optim={optim}") for name in ("whole", "broken"))
+    pack = [*PACK, f"optim={optim}", *(["seed=0,1"] if optim != "adam" else [])]  # adam's is wider than the lanes
+    whole, broken = (nodes(name, *pack) for name in ("whole", "broken"))
     train_together(whole)
-    train_together(broken)
+    for node, twin in zip(broken, whole, strict=True):
+        shutil.copytree(twin.run, node.run)
     for index, node in enumerate(broken):
         lines = paths.result(node.run).read_text().splitlines(keepends=True)
         paths.result(node.run).write_text("".join(lines[: 3 if index % 3 else 2]))
@@ -68,7 +71,7 @@ def test_a_pack_goes_on_from_where_all_its_models_can(nodes: Callable[..., list[
             paths.optimizer(node.run, epoch).unlink(missing_ok=True)
         paths.checkpoint(node.run, 3).unlink()
     # make epoch 1's optimizer states by training that far again
-    partial = nodes("partial", *PACK, f"optim={optim}")
+    partial = nodes("partial", *pack)
     stop_after(partial, epochs=1)
     for node, source in zip(broken, partial, strict=True):
         paths.optimizer(node.run, 1).write_bytes(paths.optimizer(source.run, 1).read_bytes())

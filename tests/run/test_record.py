@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.conftest import flipped
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.run.record import read_records, read_state, read_training_state, read_whole_records
@@ -100,9 +101,7 @@ def test_records_of_version_0_1_0_have_no_digests(run: Path) -> None:
 def test_a_flipped_bit_is_seen(run: Path, read: Callable[..., object]) -> None:
     record = read_records(run)[3]
     path = paths.checkpoint(run, 3) if read is read_state else paths.optimizer(run, 3)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    path.write_bytes(flipped(path.read_bytes()))
     with pytest.raises(ZooError, match=f"{path} is damaged: its sha256 is not the one in result.json"):
         read(run, 3, record)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import prepare, train_sweep
+from tests.conftest import flipped, prepare, train_sweep
 from tests.run.test_run import Interruption, assert_same_states
 from zoo.disk import paths
 from zoo.errors import ZooError
@@ -23,12 +23,6 @@ COMMAND = ["seed=0", "model.dropout=0.5", "trainer.max_epochs=3"]  # one of the 
 def middle_line(content: bytes) -> bytes:
     lines = content.splitlines(keepends=True)
     return b"".join([lines[0], lines[1][:50], b"\n", *lines[2:]])
-
-
-def flipped(content: bytes) -> bytes:
-    """One bit, in the middle: among the tensors' bytes."""
-    place = len(content) // 2
-    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 TEARS: dict[str, Callable[[bytes], bytes]] = {
@@ -129,18 +123,55 @@ def test_what_the_command_knows_is_written_anew(
 
 
 @pytest.mark.parametrize("how", ["cut", "flipped"])
-@pytest.mark.parametrize("name", ["checkpoint", "optimizer", "result"])
+@pytest.mark.parametrize("name", ["checkpoint", "result"])
 def test_a_finished_run_that_is_torn_is_trained_again(
     sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, how: str
 ) -> None:
     folder = shutil.copytree(sweep.parent.parent, tmp_path / "copy")
-    [run] = (folder / "sweeps/tiny").glob("*dropout0.5_seed0_*")
+    run = a_run(folder)
     path = paths.result(run) if name == "result" else getattr(paths, name)(run, 3)
     path.write_bytes(b"" if name == "result" else TEARS[how](path.read_bytes()))
     train_sweep(folder, *COMMAND)
     assert f"{run} begins again" in capsys.readouterr().err
     assert_same_states(run, sweep / run.name, epochs=3)
     assert paths.optimizers(run) == [paths.optimizer(run, 3)]
+
+
+@pytest.mark.parametrize("how", ["missing", "empty"])
+def test_a_finished_run_without_one_of_its_states_is_trained_again(
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    run = a_run(shutil.copytree(sweep.parent.parent, tmp_path / "copy"))
+    path = paths.checkpoint(run, 1)
+    path.unlink()
+    if how == "empty":
+        path.touch()
+    train_sweep(tmp_path / "copy", *COMMAND)
+    assert f"{run} begins again: {path} is missing or damaged" in capsys.readouterr().err
+    assert_same_states(run, sweep / run.name, epochs=3)
+
+
+@pytest.mark.parametrize("how", TEARS)
+def test_a_finished_run_stays_finished_without_its_optimizer_state(
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    run = a_run(shutil.copytree(sweep.parent.parent, tmp_path / "copy"))
+    path = paths.optimizer(run, 3)
+    path.write_bytes(TEARS[how](path.read_bytes()))
+    before = {file: file.stat().st_mtime_ns for file in run.rglob("*") if file.is_file() and file != path}
+    train_sweep(tmp_path / "copy", *COMMAND)
+    assert (
+        f"{run} is finished, but its checkpoint_000003/optimizer was damaged, and is removed" in capsys.readouterr().err
+    )
+    assert {file: file.stat().st_mtime_ns for file in run.rglob("*") if file.is_file()} == before
+    train_sweep(tmp_path / "copy", *COMMAND)
+    assert capsys.readouterr().err == ""
+
+
+def a_run(folder: Path) -> Path:
+    """The one of COMMAND in a copy of the fixture `sweep`."""
+    [run] = (folder / "sweeps/tiny").glob("*dropout0.5_seed0_*")
+    return run
 
 
 def test_in_training_two_optimizer_states_are_kept_and_at_the_end_one(interrupted: Path, sweep: Path) -> None:

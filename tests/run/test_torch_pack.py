@@ -185,6 +185,7 @@ def test_evaluate() -> None:
 
 def test_a_resnet_trains_with_its_schedule_and_augmentation(grid: Callable[..., Grid], tmp_path: Path) -> None:
     overrides = ["model=resnet18", "optim=sgd", "schedule=one_cycle", "augmentation=crop_flip", "batch_size=20"]
+    overrides += ["data.size=12"]
     places = [f"sweeps={tmp_path}", f"data.cache={tmp_path}/cache", "trainer.max_epochs=1"]
     nodes = prepare(grid(*places, *overrides, "seed=0,1"), [])
     for node in nodes:

@@ -42,6 +42,18 @@ def test_what_has_not_begun_can_be_dropped(copied: Path) -> None:
     assert json.loads(paths.config(copied).read_text())["search_pattern"]["seed"] == [0, 1, 2, 3]
 
 
+def test_a_zoo_that_has_the_dropped_models_is_not_replaced(copied: Path, tmp_path: Path) -> None:
+    zoo = tmp_path / "zoo"
+    make_zoo(copied, zoo)
+    drop(copied, ["*dropout0.5*"])
+    with pytest.raises(
+        ZooError, match=rf"zoo holds 4 models that were dropped from {copied} \(such as .*zoo_dir, or move"
+    ):
+        make_zoo(copied, zoo)
+    zoo.rename(tmp_path / "former")
+    assert make_zoo(copied, zoo)["models"] == 4
+
+
 def test_drop_refuses(copied: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
     with pytest.raises(ZooError, match="is no sweep"):

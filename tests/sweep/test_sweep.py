@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests import tiny
-from tests.conftest import prepare
+from tests.conftest import flipped, prepare
 from zoo.data.images import Images
 from zoo.disk import paths
 from zoo.errors import ZooError
@@ -138,9 +138,7 @@ def test_a_flipped_bit_in_the_images_is_noticed_in_the_cache_and_in_the_sweep(
 ) -> None:
     folder = start()  # which has the cache's file, by a link
     whole = paths.images(folder).read_bytes()
-    flipped = bytearray(whole)
-    flipped[50_000] ^= 1
-    paths.images(folder).write_bytes(flipped)
+    paths.images(folder).write_bytes(flipped(whole))
     start()
     assert "anew" in capsys.readouterr().err and paths.images(folder).read_bytes() == whole
 

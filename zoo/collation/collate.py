@@ -13,6 +13,7 @@ from zoo.collation import old_sweeps
 from zoo.collation.config import COPIED, read_config
 from zoo.collation.reading import own_file, reason
 from zoo.collation.runs import Params, Records, find_nodes, link_run, measured, read_run
+from zoo.data.errors import DataError
 from zoo.data.images import Images
 from zoo.disk import files, paths
 from zoo.errors import ZooError
@@ -22,6 +23,8 @@ from zoo.format.escape import one_line
 from zoo.format.model_source import is_model_source
 from zoo.format.train_metrics import train_metrics
 from zoo.format.weights import WeightsWriter
+
+LISTED = 20  # runs that are left out, in an error; the others are counted
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def collate(sweep: Path, zoo: Path) -> dict[str, str]:
     ZooError if there is nothing to collate, the images are damaged, or the models don't make one zoo.
     """
     factors, epochs = read_config(sweep)
-    Images.load(own_file(paths.images(sweep), sweep))
+    require_images(sweep)
     nodes, missing = find_nodes(sweep)
     params = in_order(nodes.values(), factors)
     require_some(sweep, params, missing)
@@ -60,6 +63,18 @@ def collate(sweep: Path, zoo: Path) -> dict[str, str]:
     return missing
 
 
+def require_images(sweep: Path) -> None:
+    """Raise ZooError if the sweep's images are damaged."""
+    try:
+        Images.load(own_file(paths.images(sweep), sweep))
+    except DataError as error:
+        raise ZooError(damaged(paths.images(sweep), sweep)) from error
+
+
+def damaged(path: Path, sweep: Path) -> str:
+    return f"{path} is damaged: the command that trained {sweep} makes it anew"
+
+
 def require_replaceable(zoo: Path, sweep: Path) -> None:
     """Raise ZooError if making the zoo of `sweep` in the folder `zoo` would destroy anything but an older one."""
     read_config(sweep)
@@ -73,8 +88,10 @@ def require_replaceable(zoo: Path, sweep: Path) -> None:
     nodes, missing = find_nodes(sweep)
     others = sorted({run.name for run in paths.runs(zoo).glob("*")} - {*nodes, *missing})
     if others:
+        dropped = {run.name for run in paths.dropped(sweep).glob("*")}
+        left = f"were dropped from {sweep}" if dropped.issuperset(others) else f"{sweep} does not"
         raise ZooError(
-            f"{zoo} holds {len(others)} models that {sweep} does not (such as {others[0]}): "
+            f"{zoo} holds {len(others)} models that {left} (such as {others[0]}): "
             "choose another zoo_dir, or move it away"
         )
 
@@ -113,14 +130,13 @@ def describe(sweep: Path, nodes: Sequence[Params]) -> tuple[Architecture, str]:
     saved, source = paths.architecture(sweep), paths.model_source(sweep)
     if not (saved.exists() and source.exists()):
         return old_sweeps.describe(sweep, nodes)
-    again = f"the command that trained {sweep} makes it anew"
     try:
         architecture = Architecture.load(saved)
     except ZooError as error:
-        raise ZooError(f"{saved} is damaged: {again}") from error
+        raise ZooError(damaged(saved, sweep)) from error
     text = source.read_text(encoding="utf-8", errors="replace")
     if not is_model_source(text):
-        raise ZooError(f"{source} is damaged: {again}")
+        raise ZooError(damaged(source, sweep))
     return architecture, text
 
 
@@ -163,8 +179,12 @@ def add_run(
 
 def require_some(sweep: Path, runs: Sequence[Any], missing: Mapping[str, str]) -> None:
     if not runs:
-        reasons = "".join(f"\n  {name}: {reason}" for name, reason in missing.items())
-        raise ZooError(f"{sweep} holds no run to collate: train it by train.py{reasons}")
+        lines = [f"  {name}: {reason}" for name, reason in missing.items()]
+        if len(lines) > LISTED:
+            lines[LISTED:] = [f"  and {len(lines) - LISTED:,} more"]
+        raise ZooError(
+            "\n".join([f"{sweep} holds no run to collate, of {len(missing):,}: train it by train.py", *lines])
+        )
 
 
 def write_tables(zoo: Path, kept: Sequence[Member], factors: Sequence[str], epochs: int) -> None:

@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from zoo.collation.runs import Params
+from zoo.disk.modules import file_of
 from zoo.errors import ZooError
 from zoo.format.architecture import Architecture
-from zoo.format.model_source import arguments, defines, file_of, imported, parsed, standalone
+from zoo.format.model_source import arguments, defines, imported, parsed, standalone
 
 AGAIN = "Or run the command that trained the sweep once more: it writes what is missing"
 LISTED = 10  # names of nodes in an error

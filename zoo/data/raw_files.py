@@ -1,7 +1,6 @@
 """The raw files that prepared images come from: noted, so that a change of them is noticed."""
 
 import hashlib
-import importlib.util
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from zoo.disk import files, paths
+from zoo.disk.modules import file_defining
 from zoo.errors import ZooError
 
 
@@ -85,11 +85,10 @@ def _below(path: Path, cache: str) -> Iterator[str]:
 
 def _code(source: str) -> str | None:
     """SHA-256 of the file of the module that defines the function `source`, which is not imported for it."""
-    module = source.rpartition(".")[0]
-    if module.partition(".")[0] == __name__.partition(".")[0]:
+    if source.partition(".")[0] == __name__.partition(".")[0]:
         return None
+    file = file_defining(source)
     try:
-        spec = importlib.util.find_spec(module)
-        return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest() if spec and spec.origin else None
-    except (ImportError, ValueError, OSError):
+        return files.sha256(file.read_bytes()) if file else None
+    except OSError:
         return None

@@ -2,11 +2,9 @@
 
 import ast
 import importlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -127,20 +125,3 @@ def parsed(text: str) -> ast.Module | None:
         return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-
-
-def file_of(module: str) -> Path | None:
-    """The file of a module, if there is one: found without importing anything, neither it nor its packages."""
-    head, *rest = parts = module.split(".")
-    if not all(map(str.isidentifier, parts)):
-        return None
-    try:
-        spec = importlib.util.find_spec(head)
-        for name in rest:
-            if spec is None or spec.submodule_search_locations is None:
-                return None
-            spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))  # looks at the last name alone
-    except (ImportError, ValueError):
-        return None
-    origin = spec.origin if spec and spec.has_location else None
-    return Path(origin) if origin and origin.endswith(".py") else None

@@ -122,6 +122,8 @@ def train_tasks(tasks: Sequence[Task], workers: Workers, tally: Tally) -> dict[P
             if len(task.nodes) > 1 and (reason := describe(death) if death else outcomes[0].pack_error):
                 progress.say(failed_together(task.nodes, reason))
             for outcome in outcomes:
+                if outcome.damage:
+                    progress.say(f"{outcome.run} {outcome.damage}")
                 if outcome.storage:
                     raise ZooError(f"{outcome.error} (in {outcome.run}); the same command again goes on from there")
                 if outcome.error:

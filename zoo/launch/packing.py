@@ -57,6 +57,8 @@ def notice(nodes: Sequence[Node]) -> str | None:
         if reason and group[0].config["engine"] != "torch":
             reasons[reason] += len(group)
     lines = [f"{count} of {len(nodes)} models through PyTorch, far slower: {why}" for why, count in reasons.items()]
+    if len(lines) > 1:
+        lines.append(f"{reasons.total()} of {len(nodes)} in all")
     return "\n".join(lines) or None
 
 

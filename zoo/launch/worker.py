@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from zoo.disk import files, locks, paths
 from zoo.node.node import Node
+from zoo.run.resumption import tell
 
 LOG_TAIL = 20_000  # characters of the log repeated in error.txt
 
@@ -28,6 +29,7 @@ class Outcome:
     error: str | None = None
     storage: bool = False  # whether the error is the storage's, which no other run would escape either
     pack_error: str | None = None  # why the pack it was in failed, before it was trained alone
+    damage: str | None = None  # what of its files was damaged, and from where it went on
 
 
 def work(nodes: Sequence[Node], patience: float = locks.PATIENCE) -> list[Outcome]:
@@ -37,6 +39,12 @@ def work(nodes: Sequence[Node], patience: float = locks.PATIENCE) -> list[Outcom
     seconds to wait for a run that another process trains, such as a worker whose launcher was just killed.
     """
     runs = [node.run for node in nodes]
+    damage: dict[Path, str] = {}
+
+    def note(run: Path, what: str) -> None:
+        tell(run, what)
+        damage[run] = what
+
     try:
         with ExitStack() as held:
             for run in sorted(runs):  # in the same order everywhere, or two processes could wait for each other
@@ -48,20 +56,21 @@ def work(nodes: Sequence[Node], patience: float = locks.PATIENCE) -> list[Outcom
                 write_hydra_record(node)
             from zoo.run.run import train  # takes seconds, and launchers import this module too
 
-            train(nodes, paths.images(nodes[0].sweep))
+            train(nodes, paths.images(nodes[0].sweep), note)
     except BaseException as error:  # SystemExit and the like too: a run must not end its worker
         storage = files.is_storage(error)
         summary = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
         if len(nodes) > 1 and not storage:  # only one of them may be to blame
             write_pack_error(nodes, traceback.format_exc())
             left = locks.MOMENT if isinstance(error, locks.Held) else patience
-            return [replace(outcome, pack_error=summary) for node in nodes for outcome in work([node], left)]
+            alone = [outcome for node in nodes for outcome in work([node], left)]
+            return [replace(o, pack_error=summary, damage=o.damage or damage.get(o.run)) for o in alone]
         if storage:
             summary += ". Make room, or make the folder writable"
         for run in runs:
             write_error(run, traceback.format_exc())
-        return [Outcome(run, summary, storage) for run in runs]
-    return [Outcome(run) for run in runs]
+        return [Outcome(run, summary, storage, damage=damage.get(run)) for run in runs]
+    return [Outcome(run, damage=damage.get(run)) for run in runs]
 
 
 def write_hydra_record(node: Node) -> None:

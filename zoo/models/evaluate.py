@@ -1,7 +1,7 @@
 """A model's loss and accuracy on images."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.data.images import Split
@@ -21,3 +21,10 @@ def evaluate(model: nn.Module, split: Split) -> tuple[float | None, float | None
         loss += F.cross_entropy(logits, labels, reduction="sum").double().cpu()
         correct += int((logits.argmax(1) == labels).sum())
     return float(loss) / len(split), correct / len(split)
+
+
+@torch.inference_mode()
+def predictions(model: nn.Module, images: Tensor) -> Tensor:
+    """The classes [images] that the model predicts, in evaluation mode."""
+    model.eval()
+    return torch.cat([model(part).argmax(1) for part in images.split(EVALUATION_BATCH)])

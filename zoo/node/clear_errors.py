@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from zoo.errors import ZooError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # set to 1, it makes Hydra pass errors on instead of printing them
+ADDED_TWICE = r"Could not append to config\. An item is already at '(.+)'"
 IS_FULL = os.environ.get(FULL_ERROR) == "1"  # the user wants to see every traceback
 
 
@@ -66,6 +68,8 @@ def message(error: BaseException, example: str = "") -> str | None:
         return f"{error.override}: {str(error).splitlines()[-2]}. Values are typed as key=value, such as {example}"
     if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
         return unknown_key(error.__cause__) or f"{error}: {one_line(error.__cause__)}"
+    if isinstance(error, ConfigCompositionException) and (added := re.search(ADDED_TWICE, str(error))):
+        return f"+{added[1]}: the config has {added[1]} already. Leave out the plus"
     if isinstance(error, HydraException):
         return str(error)
     if isinstance(error, OmegaConfBaseException):
@@ -85,7 +89,21 @@ def unknown_key(error: OmegaConfBaseException) -> str | None:
     nearest = difflib.get_close_matches(str(error.key), keys, n=len(keys) or 1, cutoff=0)
     name = OmegaConf.select(parent, "name") if above else None
     place = (f"{above}={name}" if name else above) or "the config"
-    return f"Could not override '{error.full_key}': {place} has no {error.key}. It has {', '.join(nearest)}"
+    text = f"Could not override '{error.full_key}': {place} has no {error.key}. It has {', '.join(nearest)}"
+    if others := choices_with(str(error.full_key)):
+        text += f". {error.full_key} is there with {' or '.join(others)}"
+    return text
+
+
+def choices_with(key: str) -> list[str]:
+    """Which choices of the project's have a key, such as optim=sgd the key `optim.momentum`."""
+    from zoo.node.presets import CONF
+
+    group, _, inner = key.partition(".")
+    missing = object()
+    files = sorted((CONF / group).glob("*.yaml")) if inner else []
+    having = [path for path in files if OmegaConf.select(OmegaConf.load(path), inner, default=missing) is not missing]
+    return [f"{group}={path.stem}" for path in having]
 
 
 def one_line(error: OmegaConfBaseException) -> str:

@@ -63,9 +63,9 @@ class Grid:
 
     def sets_value(self, override: Override) -> bool:
         """Whether the override is swept and just sets a value, rather than choose a config or add a key."""
-        is_plain = not (override.is_add() or override.is_force_add())
-        is_group = bool(self.loader.get_group_options(override.key_or_group))
-        return override.is_sweep_override() and is_plain and not is_group
+        if not override.is_sweep_override() or override.is_add() or override.is_force_add():
+            return False
+        return not self.loader.get_group_options(override.key_or_group)  # asked last: it reads folders
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         return self.loader.load_configuration(self.config_name, list(overrides), run_mode=RunMode.RUN)
@@ -81,14 +81,17 @@ class Template:
         self.config = config
         self.plain = containers(config, resolve=True)
         self.dependent = dependents(leaves(containers(config)), keys)
+        self.last: dict[str, Any] = {}  # what was last set in the config
 
     def fill(self, values: Sequence[Any]) -> dict[str, Any]:
         """The plain config with these values at the template's keys. It shares what stays the same with others."""
         chosen = dict(zip(self.keys, values, strict=True))
         interpolated = [key for key, value in chosen.items() if "${" in str(value)]
         if self.dependent or interpolated:
-            for key, value in chosen.items():
+            # from node to node the last keys change most: setting a value costs more than all the rest
+            for key, value in itertools.dropwhile(self.is_set, chosen.items()):
                 OmegaConf.update(self.config, key, value)
+            self.last = dict(chosen)
             for key in [*interpolated, *self.dependent]:
                 value = OmegaConf.select(self.config, key)
                 chosen[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
@@ -105,6 +108,11 @@ class Template:
                 place = place[step]
             place[last] = value
         return plain
+
+    def is_set(self, item: tuple[str, Any]) -> bool:
+        """Whether the config has this key's value already. 0, 0.0 and False are not the same."""
+        key, value = item
+        return key in self.last and repr(value) == repr(self.last[key])
 
 
 def typed_values(override: Override) -> list[tuple[str, Any]]:

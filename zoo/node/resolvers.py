@@ -1,7 +1,8 @@
-"""From Hydra's configs to plain ones, and what our configs may ask for: `${random_seed:}`, `${total_steps:}`."""
+"""From Hydra's configs to plain ones, and what our configs may ask for, such as `${random_seed:}`."""
 
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.node.node import canonical
@@ -32,7 +33,15 @@ def random_seed(config: DictConfig) -> int:
     return distinct_seed(config["draw"], *(canonical(OmegaConf.select(config, key)) for key in SEED_FACTORS))
 
 
+def choices() -> str:
+    """Each config group and what can be chosen of it, a line a group; without the folders of what choices share."""
+    loader = GlobalHydra.instance().config_loader()
+    groups = [group for group in loader.list_groups("") if group != "hydra"]
+    return "\n".join(f"{group}: {', '.join(sorted(loader.get_group_options(group)))}" for group in sorted(groups))
+
+
 # `${random_seed:}`: a seed of its own for each of the draws of the config it stands in; `${total_steps:}`: how many
-# optimizer steps its training has
+# optimizer steps its training has; `${choices:}`: what --help lists
 OmegaConf.register_new_resolver("random_seed", lambda *, _root_: random_seed(_root_), replace=True)
 OmegaConf.register_new_resolver("total_steps", lambda *, _root_: total_steps(_root_), replace=True)
+OmegaConf.register_new_resolver("choices", choices, replace=True)

@@ -1,13 +1,14 @@
 """The files of code that a user gave a config: own networks, images, optimizers, initialisations."""
 
 import hashlib
-import importlib.util
 import sysconfig
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
+
+from zoo.disk.modules import file_defining
 
 # Where code is that its version identifies (see a run's environment.json), and not its source.
 KINDS = ("stdlib", "platstdlib", "purelib", "platlib")
@@ -50,15 +51,8 @@ def targets(choice: Mapping[str, Any]) -> Iterator[str]:
 
 @cache
 def code_of(target: str) -> UserCode | None:
-    """The file of `package.module.name`, if it can be found and is none that is installed. Imports packages only."""
-    parts = target.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        try:
-            spec = importlib.util.find_spec(".".join(parts[:length]))
-        except (ImportError, AttributeError, ValueError):
-            continue  # the name of a class, or nothing at all: building the choice will tell
-        if spec and spec.has_location and spec.origin and spec.origin.endswith(".py"):
-            file = Path(spec.origin).resolve()
-            return None if any(file.is_relative_to(folder) for folder in INSTALLED) else UserCode(file)
+    """The file of `package.module.name`, if it can be found and is none that is installed."""
+    file = file_defining(target)
+    if file is None or any(file.resolve().is_relative_to(folder) for folder in INSTALLED):
         return None
-    return None
+    return UserCode(file.resolve())

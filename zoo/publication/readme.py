@@ -15,6 +15,7 @@ from zoo.format.escape import code, literal, markdown, one_line, quoted
 from zoo.format.train_metrics import EXACT, RUNNING, train_metrics
 
 LISTED = 20  # unfinished or missing models, at most; the others are counted
+SPLITS = {"test": "test", "val": "validation", "train": "training"}  # from the best to score a model on
 FEW = 10  # numbers of a factor that are listed; of more, the range is given
 
 LICENCE = """\
@@ -145,15 +146,15 @@ STATES
 model = models.iloc[0]
 vector = states[model["id"], model["last_epoch"]]
 
-# the same state as a network, on the test images
+# the same state as a network, on the IMAGES images
 run = f"models/{model['node']}"
 network = build(json.load(open(f"{run}/params.json"))).eval()
 checkpoint = f"{run}/checkpoint_{model['last_epoch']:06d}/checkpoints"
 network.load_state_dict(torch.load(checkpoint, weights_only=True))
-test = torch.load("dataset.pt", weights_only=True)["testset"]
+SPLIT = torch.load("dataset.pt", weights_only=True)["SPLITset"]
 with torch.inference_mode():
-    predicted = network(test["images"]).argmax(1)
-print((predicted == test["labels"]).double().mean().item(), "=", model["test_acc"])"""
+    predicted = network(SPLIT["images"]).argmax(1)
+print((predicted == SPLIT["labels"]).double().mean().item(), "=", model["SPLIT_acc"])"""
 
 ONE_FILE = """\
 states = load_file("weights.safetensors")["weights"]  # [models, epochs, parameters], rows as in models.csv"""
@@ -232,9 +233,16 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
         over_epochs=paths.accuracy_over_epochs(zoo).name,
         final=paths.final_accuracy(zoo).name,
         by_factor=paths.accuracy_by_factor(zoo).name,
-        plain=PLAIN.replace("STATES", SHARDS if paths.weights_index(zoo).exists() else ONE_FILE),
+        plain=plain_example(zoo, protocol),
         files=rows((f"`{path.relative_to(zoo)}`", content) for path, content in there),
     )
+
+
+def plain_example(zoo: Path, protocol: Mapping[str, Any]) -> str:
+    """How to load the zoo without this project, and score a model on the test images, or the next best that it has."""
+    split = next(split for split in SPLITS if protocol[f"data.{split}"])
+    states = SHARDS if paths.weights_index(zoo).exists() else ONE_FILE
+    return PLAIN.replace("STATES", states).replace("IMAGES", SPLITS[split]).replace("SPLIT", split)
 
 
 def setting(key: str, value: str, models: pd.DataFrame) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zoo.data.images import Images, Split
 from zoo.engines import lanes
-from zoo.models.evaluate import evaluate
+from zoo.models.evaluate import predictions
 from zoo.node.build import build
 from zoo.node.node import Node
 from zoo.random import derive
@@ -106,23 +106,30 @@ class LanesPack(Pack):
         return metrics
 
     def evaluate_on(self, split: Split) -> list[tuple[float | None, float | None]]:
-        """Each model's loss and accuracy. Of images whose best two logits are nearly equal, PyTorch says which is.
-
-        It sees those images alone, and may round them otherwise than in a batch of all, in the last digit.
-        """
+        """Each model's loss and accuracy. Of images whose best two logits are nearly equal, PyTorch says which is."""
         if not len(split):
             return [(None, None)] * len(self.models)
         found = self.engine.evaluate(split.images, split.labels)
-        results: list[tuple[float | None, float | None]] = []
-        for index, model in enumerate(self.models):
-            ties = torch.from_numpy(found.near_ties[index]).long()
-            if len(ties) < found.near_tie_count[index]:
-                results.append((float(found.loss[index]), evaluate(model, split)[1]))
-                continue
-            decided = evaluate(model, Split(split.images[ties], split.labels[ties]))[1] or 0.0
-            correct = int(found.correct[index]) + round(decided * len(ties))
-            results.append((float(found.loss[index]), correct / len(split)))
-        return results
+        right = [
+            int(correct) + right_among(model, split, ties, logits)
+            for model, correct, ties, logits in zip(
+                self.models, found.correct, found.near_ties, found.near_tie_logits, strict=True
+            )
+        ]
+        return [(float(loss), count / len(split)) for loss, count in zip(found.loss, right, strict=True)]
+
+
+def right_among(model: nn.Module, split: Split, ties: np.ndarray, logits: np.ndarray) -> int:
+    """How many of the near ties PyTorch predicts right.
+
+    It is asked once of images with the same logits (a number for each): where a network is saturated or dead, these
+    can be all. It sees them without the others, and may round them otherwise than in a batch of all, in the last digit.
+    """
+    if not len(ties):
+        return 0
+    _, first, which = np.unique(logits, return_index=True, return_inverse=True)
+    predicted = predictions(model, split.images[ties[first]])[which]
+    return int((predicted == split.labels[ties]).sum())
 
 
 def flat(tensors: Iterable[Tensor]) -> np.ndarray:

@@ -5,13 +5,12 @@ import re
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zoo.disk import files, paths
-from zoo.errors import ZooError
+from zoo.errors import ZooError, one_line
 from zoo.node.node import Node
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ SECONDS = ("time_this_iter_s", "time_total_s")
 STATE_DIGEST, OPTIMIZER_DIGEST = "state_sha256", "optimizer_sha256"
 
 LOOKS, MOMENT = 4, 0.005  # how often, and after how many seconds, half a line is looked at
+AGAIN = "give the training command again, which trains what is missing"
 
 
 class Missing(ZooError):
@@ -133,18 +133,28 @@ def is_metric(key: str, value: Any) -> bool:
     return 0 <= value <= 1 if key in ACCURACIES else abs(value) <= sys.float_info.max
 
 
-def is_finished(node: Node) -> bool:
-    """Whether the node's run has nothing left to train, and what its last epoch left is whole."""
+def finished_records(node: Node) -> list[Record] | None:
+    """The records of the node's run if it has nothing left to train: every state is there, and the last one is whole.
+
+    To read the others takes too long in a sweep of thousands: making a zoo does, and says which to delete.
+    """
     records, damage = read_whole_records(node.run)
     if damage or not is_complete(records, node.max_epochs, node.config["stop_diverged"]):
-        return False
+        return None
     try:
         check_state(node.run, records[-1])
-        with suppress(Missing):  # it is only needed to go on
-            check_optimizer(node.run, records[-1])
     except ZooError:
+        return None
+    states = (paths.checkpoint(node.run, epoch) for epoch in range(len(records)))
+    return records if all(map(is_there, states)) else None
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file, with something in it."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
         return False
-    return True
 
 
 def is_complete(records: list[Record], max_epochs: int, stop_diverged: bool = True) -> bool:
@@ -193,7 +203,9 @@ def load(path: Path, digest: str | None = None) -> dict[str, Any]:
     try:
         value = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the damaged bytes lead to
-        raise ZooError(f"{path} is damaged: not a PyTorch file of tensors ({error})") from error
+        raise ZooError(
+            f"{path} is damaged: not a PyTorch file of tensors ({one_line(error)}). Delete it, then {AGAIN}"
+        ) from error
     if not isinstance(value, dict):
         raise ZooError(f"{path} is damaged: it holds a {type(value).__name__}, no dict")
     return value
@@ -205,11 +217,10 @@ def content(path: Path, digest: str | None) -> bytes:
     try:
         found = path.read_bytes()
     except FileNotFoundError:
-        raise Missing(f"{path} is missing: is {run} the directory of a run?") from None
+        raise Missing(f"{path} is missing: {AGAIN}") from None
     if digest and files.sha256(found) != digest:
         raise ZooError(
-            f"{path} is damaged: its sha256 is not the one in {paths.result(run).name}. Delete {run}; the same "
-            "command trains that model anew"
+            f"{path} is damaged: its sha256 is not the one in {paths.result(run).name}. Delete it, then {AGAIN}"
         )
     return found
 

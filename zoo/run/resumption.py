@@ -1,22 +1,36 @@
 """From which epoch runs can go on: the last one that is whole, whatever befell their files."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.node.node import Node
-from zoo.run.record import Record, check_optimizer, check_state, is_finished, read_whole_records, require_own_files
+from zoo.run.record import (
+    Missing,
+    Record,
+    check_optimizer,
+    check_state,
+    finished_records,
+    read_whole_records,
+    require_own_files,
+)
+
+Tell = Callable[[Path, str], None]  # is given a run, and what was done about its damaged files
 
 
-def from_common_epochs(nodes: Sequence[Node]) -> list[tuple[int, list[Node]]]:
+def tell(run: Path, what: str) -> None:
+    print(run, what, file=sys.stderr, flush=True)
+
+
+def from_common_epochs(nodes: Sequence[Node], tell: Tell = tell) -> list[tuple[int, list[Node]]]:
     """Which nodes can go on together, and from which whole epoch: each from the last it can, or one before.
 
     A node that can't go on from the epoch of the others is trained for itself, from the one that it can.
     """
     groups = []
-    left = {node: resumable(node.run) for node in nodes}
+    left = {node: resumable(node.run, tell) for node in nodes}
     while left:
         epoch = min(epochs[-1] for epochs in left.values())
         members = [node for node, epochs in left.items() if epoch in epochs]
@@ -25,10 +39,10 @@ def from_common_epochs(nodes: Sequence[Node]) -> list[tuple[int, list[Node]]]:
     return groups
 
 
-def resumable(run: Path) -> list[int]:
+def resumable(run: Path, tell: Tell = tell) -> list[int]:
     """The epochs, ascending, that training can go on from; 0 alone is also to begin.
 
-    Where files are damaged, the records of the epochs from there on are removed, and a line says so. Raises ZooError
+    Where files are damaged, the records of the epochs from there on are removed, and `tell` says so. Raises ZooError
     if files of the run are links that lead out of it.
     """
     require_own_files(run)
@@ -39,7 +53,7 @@ def resumable(run: Path) -> list[int]:
     epochs, damaged_optimizer = with_whole_optimizers(run, whole)
     if reason := damaged_state or damage or damaged_optimizer:
         place = f"goes on from epoch {epochs[-1]}" if epochs else "begins again"
-        print(f"{run} {place}: {reason}", file=sys.stderr, flush=True)
+        tell(run, f"{place}: {reason}")
         keep_whole(run, len(whole), epochs)
     return epochs or [0]
 
@@ -85,12 +99,29 @@ def keep_records(run: Path, count: int) -> None:
         files.write_bytes(path, kept)
 
 
-def finish(node: Node) -> bool:
-    """Whether the run has nothing left to train; if so, only the latest epoch's optimizer state is kept."""
-    if not is_finished(node):
+def finish(node: Node, tell: Tell = tell) -> bool:
+    """Whether the run has nothing left to train; if so, only the latest epoch's optimizer state is kept, if whole."""
+    records = finished_records(node)
+    if records is None:
         return False
     keep_latest_optimizer(node.run)
+    drop_damaged_optimizer(node.run, records[-1], tell)
     return True
+
+
+def drop_damaged_optimizer(run: Path, last: Record, tell: Tell) -> None:
+    """Remove a finished run's optimizer state if it is damaged: nothing but more epochs would need it."""
+    path = paths.optimizer(run, last["training_iteration"])
+    files.require_within(path, run)
+    try:
+        check_optimizer(run, last)
+    except Missing:
+        pass
+    except ZooError:
+        path.unlink()
+        tell(
+            run, f"is finished, but its {path.relative_to(run)} was damaged, and is removed: more epochs train it anew"
+        )
 
 
 def keep_latest_optimizer(run: Path) -> None:

@@ -17,26 +17,27 @@ from zoo.run.lanes_pack import LanesPack
 from zoo.run.pack import Pack
 from zoo.run.record import claim, read_records, read_state, read_training_state
 from zoo.run.recorder import Recorder
-from zoo.run.resumption import finish, from_common_epochs
+from zoo.run.resumption import Tell, finish, from_common_epochs, tell
 from zoo.run.torch_pack import TorchPack
 from zoo.run.trainer import make_trainer
 from zoo.run.trainer_options import EPOCHS
 from zoo.run.writer import Writer
 
 
-def train(nodes: Sequence[Node], images: Path) -> None:
+def train(nodes: Sequence[Node], images: Path, tell: Tell = tell) -> None:
     """Train the nodes (of one pack_key) in their run directories on the images in file `images`.
 
     Finished runs are left as they are; interrupted and damaged ones go on from a whole epoch, to the same states as if
-    they had never stopped. Raises ZooError, before anything is trained, if a run directory holds another config.
+    they had never stopped: `tell` is given what was damaged. Raises ZooError, before anything is trained, if a run
+    directory holds another config.
     """
     quiet()
     torch.set_num_threads(1)
     for node in nodes:
         claim(node)
-    unfinished = [node for node in nodes if not finish(node)]
+    unfinished = [node for node in nodes if not finish(node, tell)]
     prepared = Images.load(images)
-    for epoch, members in from_common_epochs(unfinished):
+    for epoch, members in from_common_epochs(unfinished, tell):
         packs = [members] if unsupported(members[0]) is None else [[node] for node in members]
         for together in packs:
             models = [build_model(node.config) for node in together]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zoo.disk import paths
 from zoo.errors import ZooError
+from zoo.sweep.status import require_sweep
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,8 +29,7 @@ def drop(sweep: Path, patterns: Sequence[str]) -> str:
     from zoo.sweep.manifest import Manifest  # these import PyTorch, which the other commands need not wait for
     from zoo.sweep.sweep import alone_in
 
-    if not paths.config(sweep).exists():
-        raise ZooError(f"{sweep} is no sweep: it has no {paths.config(sweep).name}")
+    require_sweep(sweep)
     with alone_in(sweep):
         manifest = Manifest.read(sweep)
         names = [name for pattern in patterns for name in matching(pattern, list(manifest.rows), sweep)]

@@ -15,10 +15,14 @@ from zoo.sweep.progress import Tally
 RECENT = 120.0  # seconds over which the speed is taken
 
 
+def require_sweep(folder: Path) -> None:
+    if not paths.config(folder).exists():
+        raise ZooError(f"{folder} is no sweep: it has no {paths.config(folder).name}")
+
+
 def survey(sweep: Path) -> Tally:
     """The tally of every node of the sweep. Raises ZooError where there is no sweep."""
-    if not paths.config(sweep).exists():
-        raise ZooError(f"{sweep} is no sweep: it has no {paths.config(sweep).name}")
+    require_sweep(sweep)
     try:
         epochs = files.read_json(paths.config(sweep))["protocol"]["trainer.max_epochs"]
     except (ZooError, KeyError, TypeError) as error:

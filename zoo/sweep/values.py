@@ -7,11 +7,11 @@ from typing import Any
 
 from zoo.errors import ZooError
 from zoo.format.train_metrics import CHOICES
+from zoo.node.node import MAX_NAME
 from zoo.run.engine import ENGINES
 
 GROUPS = ("data", "model", "init", "optim", "schedule", "augmentation", "trainer", "zoo")
 NAMED = ("data", "model", "init", "optim")
-MAX_NAME = 200  # characters; most file systems allow 255 bytes
 MAX_SEED = 2**64 - 1  # PyTorch's
 
 

@@ -74,8 +74,7 @@ class Engine {
     }
   }
 
-  // near_ties gets the first images of each model whose top logits are nearly equal, near_tie_count how many there are;
-  // correct counts the right predictions among all other images.
+  // correct counts the right predictions among all images but the near ties.
   void evaluate(const Samples& samples, const Evaluation& to) {
     const FlushDenormals flush;
     for (const Group& g : groups_) evaluate_group(g, samples, to);
@@ -114,28 +113,49 @@ class Engine {
   }
 
   void evaluate_group(const Group& g, const Samples& samples, const Evaluation& to) {
-    const int64_t size = network_.image().size();
-    network_.prepare(g.lane_params(lane_params_), false);
+    network_.prepare(g.lane_params(lane_params_), true);
+    const Vec tolerance = tie_tolerance(g, samples, static_cast<float>(to.deviations));
     std::fill_n(to.near_tie_count + g.first_model, g.layout.models, 0);
     Tally tally;
     for (int r = 0; r < g.layout.rounds(samples.count); r++) {
-      const LaneSamples chosen = LaneSamples::of(
-          samples, size, [&](int l) { return std::min(g.layout.sample(r, l), samples.count - 1); });
+      const LaneSamples chosen = in_sequence(g, samples, r, samples.count);
       const Logits logits = g.layout.spread() ? network_.evaluate(chosen) : network_.evaluate_shared(chosen.image[0]);
       const Vec losses = cross_entropy(logits, chosen.label, zero(), nullptr);
-      const Ranking ranking = rank(logits, to.tie_tolerance);
+      const Ranking ranking = rank(logits, tolerance);
       tally.add(g.layout, r, samples.count, losses, bits(both(equal(ranking.best, chosen.label), negate(ranking.near_tie))));
-      note_near_ties(g, r, samples.count, bits(ranking.near_tie), to);
+      if (bits(ranking.near_tie)) note_near_ties(g, r, samples.count, bits(ranking.near_tie), logits, to);
     }
     tally.report(g, samples.count, to.mean_loss, to.correct);
+    g.layout.each_sample(0, 1, [&](int m, int, int lane) { to.tie_tolerance[g.first_model + m] = tolerance[lane]; });
   }
 
-  static void note_near_ties(const Group& g, int round, int samples, uint32_t ties, const Evaluation& to) {
-    if (!ties) return;
+  // The first `count` samples, as evaluation gives them to the lanes.
+  LaneSamples in_sequence(const Group& g, const Samples& samples, int round, int count) const {
+    return LaneSamples::of(samples, network_.image().size(),
+                           [&](int l) { return std::min(g.layout.sample(round, l), count - 1); });
+  }
+
+  // How near a tie each lane's model leaves to rounding: from the largest error that it has on some images.
+  Vec tie_tolerance(const Group& g, const Samples& samples, float deviations) {
+    constexpr int kImages = 16;
+    const int count = std::min(kImages, samples.count);
+    float largest[kLanes] = {};
+    for (int r = 0; r < g.layout.rounds(count); r++) {
+      const Vec error = network_.rounding_error(in_sequence(g, samples, r, count));
+      g.layout.each_sample(r, count, [&](int m, int, int lane) { largest[m] = std::max(largest[m], error[lane]); });
+    }
+    Vec tolerance;
+    for (int l = 0; l < kLanes; l++) tolerance[l] = largest[g.layout.model(l)] * deviations * 1.41421356f;  // of a difference
+    return tolerance;
+  }
+
+  static void note_near_ties(const Group& g, int round, int samples, uint32_t ties, const Logits& logits,
+                             const Evaluation& to) {
     g.layout.each_sample(round, samples, [&](int m, int sample, int lane) {
       if (!(ties >> lane & 1)) return;
-      const int64_t model = g.first_model + m, known = to.near_tie_count[model]++;
-      if (known < to.most_near_ties) to.near_ties[model * to.most_near_ties + known] = sample;
+      const int64_t model = g.first_model + m, at = model * samples + to.near_tie_count[model]++;
+      to.near_ties[at] = sample;
+      to.near_tie_logits[at] = digest(logits, lane);
     });
   }
 

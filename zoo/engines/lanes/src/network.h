@@ -64,24 +64,23 @@ class Network {
 
   // Adds `weight` times the gradients of one sample's loss a lane: to each parameter's, once. prepare() comes first.
   Outcome train(const LaneSamples& samples, const DropoutPosition& position, Vec weight, Vec* gradients) {
-    inputs_.clear();
-    gather(samples.image, image_.size(), input_.data());
-    Vec* x = input_.data();
-    for (size_t k = 0; k < layers_.size(); k++) {
-      inputs_.push_back(x);
-      Vec* y = output(k, x);
-      layers_[k]->train(x, y, position);
-      x = y;
-    }
-    const Logits logits{x, classes()};
+    const Logits logits = forward(samples, position, [](const Layer&, const Vec*) {});
     Vec* gy = gradient_.data();
-    const Outcome outcome{cross_entropy(logits, samples.label, weight, gy), rank(logits, 0.f).best};
+    const Outcome outcome{cross_entropy(logits, samples.label, weight, gy), rank(logits, zero()).best};
     backward(gy, other_gradient_.data(), gradients);
     return outcome;
   }
 
   void prepare(const Vec* params, bool training) {
     for (size_t k = 0; k < layers_.size(); k++) layers_[k]->prepare(params + offsets_[k], training);
+  }
+
+  // The standard deviation of a logit's rounding error; prepare() for training comes first.
+  Vec rounding_error(const LaneSamples& samples) {
+    Vec variance = zero();
+    forward(samples, DropoutPosition({nullptr, 0}, [](int) { return 0; }),
+            [&](const Layer& layer, const Vec* y) { variance = layer.rounding_variance(variance, y); });
+    return sqrt(variance);
   }
 
   // Logits of one image a lane, or of one for all lanes; prepare() comes first.
@@ -101,6 +100,22 @@ class Network {
 
  private:
   Vec* output(size_t k, Vec* x) { return layers_[k]->in_place() ? x : outputs_[k].data(); }
+
+  // As in training; after(layer, its output) is called after each.
+  template <class F>
+  Logits forward(const LaneSamples& samples, const DropoutPosition& position, F&& after) {
+    inputs_.clear();
+    gather(samples.image, image_.size(), input_.data());
+    Vec* x = input_.data();
+    for (size_t k = 0; k < layers_.size(); k++) {
+      inputs_.push_back(x);
+      Vec* y = output(k, x);
+      layers_[k]->train(x, y, position);
+      after(*layers_[k], y);
+      x = y;
+    }
+    return {x, classes()};
+  }
 
   Logits evaluate_from(size_t first, Vec* x) {
     for (size_t k = first; k < layers_.size(); k++) {

@@ -66,14 +66,16 @@
   FIELD(int32_t, batch_size)                                  \
   FIELD(const uint64_t*, keys) /* one a model, for dropout; null: none */
 
-// Where an evaluation writes, and how it decides what is a near tie.
+// Where an evaluation writes. A near tie is an image whose two largest logits differ by less than `deviations` standard
+// deviations of their difference's rounding error.
 #define EVALUATION(FIELD)                                     \
-  FIELD(float, tie_tolerance)                                 \
-  FIELD(int32_t, most_near_ties)                              \
+  FIELD(double, deviations)                                   \
   FIELD(double*, mean_loss)    /* [models] */                 \
   FIELD(int64_t*, correct)     /* [models] */                 \
+  FIELD(float*, tie_tolerance) /* [models] */                 \
   FIELD(int64_t*, near_tie_count) /* [models] */              \
-  FIELD(int32_t*, near_ties)   /* [models, most_near_ties] */
+  FIELD(int32_t*, near_ties)   /* [models, samples]; as many are set as are counted */ \
+  FIELD(uint64_t*, near_tie_logits) /* [models, samples]: the logits' digests */
 
 namespace lanes {
 

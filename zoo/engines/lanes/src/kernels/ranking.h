@@ -7,11 +7,11 @@ namespace lanes {
 
 struct Ranking {
   Int best;       // the first maximum; the first NaN if there is one, as PyTorch's argmax
-  Mask near_tie;  // the two largest logits differ by less than tolerance * max(1, largest magnitude)
+  Mask near_tie;  // the two largest logits differ by less than the tolerance
 };
 
-inline Ranking rank(const Logits x, float tolerance) {
-  Vec top = x.values[0], second = splat(-kInfinity), magnitude = absolute(x.values[0]);
+inline Ranking rank(const Logits x, Vec tolerance) {
+  Vec top = x.values[0], second = splat(-kInfinity);
   Int best = splat(0);
   for (int j = 1; j < x.classes; j++) {
     const Vec v = x.values[j];
@@ -19,9 +19,20 @@ inline Ranking rank(const Logits x, float tolerance) {
     second = maximum(second, select(m, top, v));
     top = select(m, v, top);
     best = select(m, splat(j), best);
-    magnitude = maximum(magnitude, absolute(v));
   }
-  return {best, less(top - second, maximum(splat(1.f), magnitude) * tolerance)};
+  return {best, less(top - second, tolerance)};
+}
+
+// A number for a lane's logits that is another for others (FNV-1a of their bits).
+inline uint64_t digest(const Logits x, int lane) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (int j = 0; j < x.classes; j++) {
+    const float value = x.values[j][lane];
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    hash = (hash ^ bits) * 0x100000001b3;
+  }
+  return hash;
 }
 
 }  // namespace lanes

@@ -49,6 +49,11 @@ class Convolution final : public Layer {
     if (gx) input_gradient_.run(dense, gx);
   }
 
+  Vec rounding_variance(Vec variance, const Vec* y) const override {
+    const int terms = s_.ci * s_.taps();
+    return passed_on(variance, largest_norm_squared(params_, s_.co, terms), largest_magnitude(y, out.size()), terms);
+  }
+
  private:
   const Vec* bias() const { return bias_ ? params_ + weights_ : nullptr; }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../kernels/dropout.h"
+#include "../kernels/rounding.h"
 
 namespace lanes {
 
@@ -28,6 +29,8 @@ class Layer {
   // Adds to this layer's parameter gradients; gx may be null where nobody asks for the input gradient. x is the input
   // as given to train(), gy may be overwritten; in place, gx is gy.
   virtual void backward(const Vec* x, Vec* gy, Vec* gx, Vec* gradients) = 0;
+  // The variance of the rounding errors of the outputs y that train() has just found, from that of the inputs' errors.
+  virtual Vec rounding_variance(Vec variance, const Vec* y) const = 0;
 };
 
 }  // namespace lanes

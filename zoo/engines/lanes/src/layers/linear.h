@@ -27,6 +27,11 @@ class Linear final : public Layer {
     });
   }
 
+  Vec rounding_variance(Vec variance, const Vec* y) const override {
+    const Vec gain = largest_norm_squared(params_, s_.outputs, s_.inputs);
+    return passed_on(variance, gain, largest_magnitude(y, s_.outputs), s_.inputs);
+  }
+
  private:
   LinearShape s_;
   const Vec* params_ = nullptr;
