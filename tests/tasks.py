@@ -32,10 +32,6 @@ def go_on_forever(nodes: Sequence[Node]) -> list[Outcome]:
     return []
 
 
-def nothing() -> None:
-    pass
-
-
 def write_records(run: Path, epochs: int, accuracy: Mapping[str, float | None]) -> None:
     others = {"diverged": False, **dict.fromkeys(LOSSES, 1.0), **dict.fromkeys(SECONDS, 0.1), **accuracy}
     records = [{"training_iteration": epoch, **others} for epoch in range(epochs + 1)]

@@ -22,7 +22,7 @@ class InThisProcess:
 
     processes = 1
 
-    def __init__(self, processes: int):
+    def __init__(self, processes: int, forking: bool = True):
         pass
 
     def grow(self, least: int) -> None:

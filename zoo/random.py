@@ -5,8 +5,10 @@ the same whether the epochs before it were trained in this process, in another, 
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def derive(seed: int, purpose: str, epoch: int) -> int:
@@ -14,11 +16,13 @@ def derive(seed: int, purpose: str, epoch: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()[:8], "little")
 
 
-def data_order(seed: int, epoch: int, n: int) -> np.ndarray:
+def data_order(seed: int, epoch: int, n: int) -> "np.ndarray":
     """The order [n] in which an epoch visits the training images, int64.
 
     Sorts raw Philox output, whose bits NumPy guarantees for ever, unlike those of its or PyTorch's permutations.
     """
+    import numpy as np  # which takes a moment, and `train.py --help` has none
+
     bits = np.random.Philox(key=derive(seed, "order", epoch)).random_raw(n)
     return np.argsort(bits, kind="stable")
 

@@ -158,10 +158,11 @@ class ZooLauncher(NodeLauncher):
     def workers_for(self, runs: int) -> "LocalWorkers":
         from joblib import cpu_count
 
-        from zoo.launch.local import LocalWorkers
+        from zoo.launch.local import LocalWorkers, can_fork
 
         wanted = min(runs, self.n_jobs or cpu_count())
-        self.workers = self.workers or LocalWorkers(wanted)
+        accelerator = OmegaConf.select(self.config, "trainer.accelerator")
+        self.workers = self.workers or LocalWorkers(wanted, can_fork(accelerator))
         self.workers.grow(wanted)
         if not self.is_search:
             self.workers.limit(wanted)

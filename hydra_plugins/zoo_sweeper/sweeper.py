@@ -52,23 +52,27 @@ class ZooSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         # imported here: Hydra imports every plugin at every start
         from hydra_plugins.zoo_launcher.launcher import NodeLauncher
-        from zoo.launch.packing import notice
-        from zoo.launch.plan import dry_run, plan
-        from zoo.launch.single import require_no_chdir
         from zoo.node.grid import Grid
-        from zoo.sweep.progress import Progress, Tally
-        from zoo.sweep.sweep import training
 
         overrides = [f"{key}={value}" for key, value in self.params.items()] + arguments
-        require_no_chdir(self.config.hydra)
         grid = Grid(self.hydra_context.config_loader, self.config.hydra.job.config_name, overrides)
         require_some(grid)
         is_ours = isinstance(self.launcher, NodeLauncher)
         composed = self.launcher.on_devices(composing(grid)) if is_ours else composing(grid)
         if self.is_dry_run(grid):
+            from zoo.launch.plan import dry_run
+
             print(dry_run(list(composed), arguments, *self.resources()))
             return []
         with self.launcher.starting_up(len(grid)) if is_ours else nullcontext():
+            # while the workers import PyTorch, which these do, too
+            from zoo.launch.packing import notice
+            from zoo.launch.plan import plan
+            from zoo.launch.single import require_no_chdir
+            from zoo.sweep.progress import Progress, Tally
+            from zoo.sweep.sweep import training
+
+            require_no_chdir(self.config.hydra)
             with training(composed, arguments) as nodes:
                 if len(nodes) >= MANY:
                     print(plan(nodes, *self.resources()), file=sys.stderr)

@@ -44,17 +44,21 @@ def wait_for_epochs(process: subprocess.Popen[str], cwd: Path, count: int) -> No
         time.sleep(0.002)
 
 
-def workers_of(launcher: int) -> list[int]:
-    """The launcher's child processes that train."""
+def children_of(process: int) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == launcher and b"loky" in (path.parent / "cmdline").read_bytes():
-                found.append(int(path.parent.name))
         except (FileNotFoundError, ProcessLookupError):
             continue
+        if int(fields[1]) == process:
+            found.append(int(path.parent.name))
     return found
+
+
+def workers_of(launcher: int) -> list[int]:
+    """The processes that train for the launcher: copies of one that it has started."""
+    return [worker for child in children_of(launcher) for worker in children_of(child)]
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.tasks import nothing, tell_process
+from tests.tasks import tell_process
 from zoo.launch import local
 
 
 @pytest.fixture(autouse=True)
 def light_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "import_training", nothing)  # which takes seconds
+    monkeypatch.setattr(local, "TRAINING", ())  # whose import takes seconds
 
 
 def done_by(workers: local.LocalWorkers) -> int:
@@ -34,7 +34,7 @@ def test_a_worker_that_died_idle_is_replaced(how: signal.Signals) -> None:
         process = done_by(workers)
         os.kill(process, how)
         deadline = time.monotonic() + 30
-        while not workers.idle[0]._flags.broken:  # loky's mark of an executor that it has given up
+        while not workers.idle[0].has_died():
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert done_by(workers) not in (process, os.getpid())

@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, RunMode
 
 from hydra_plugins.zoo_launcher.launcher import NodeLauncher
-from tests.tasks import nothing, pretend
+from tests.tasks import pretend
 from tests.typed import ROOT
 from zoo.disk import paths
 from zoo.node.presets import CONF
@@ -23,7 +23,7 @@ from zoo.node.presets import CONF
 @pytest.fixture
 def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NodeLauncher]:
     """The launcher as a sweeper of Hydra's gets it; its workers train nothing."""
-    monkeypatch.setattr("zoo.launch.local.import_training", nothing)
+    monkeypatch.setattr("zoo.launch.local.TRAINING", ())
     monkeypatch.setattr("zoo.launch.launch.work", pretend)
     overrides = [f"hydra.searchpath=[file://{ROOT}/tests/conf]", f"sweeps={tmp_path}/sweeps", "zoo.name=tiny"]
     overrides += [f"data.cache={tmp_path}/cache", "data=tiny", "trainer.max_epochs=1", "hydra.launcher.n_jobs=1"]

@@ -1,5 +1,6 @@
 """Which nodes are trained together."""
 
+import heapq
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -33,7 +34,7 @@ def pack(nodes: Sequence[Node], workers: int, pack_size: int | None = None) -> l
         else:
             singles += chunks(group, 1)
     if pack_size is None:
-        packs = balanced(packs, workers, lanes.width() if packs else PACK_SIZE)
+        packs = balanced(packs, workers)
     return packs + singles
 
 
@@ -66,12 +67,35 @@ def chunks(nodes: Sequence[Node], size: int) -> list[list[Node]]:
     return [list(nodes[start : start + size]) for start in range(0, len(nodes), size)]
 
 
-def balanced(packs: list[list[Node]], workers: int, width: int) -> list[list[Node]]:
-    """The packs, the largest first; those of the last, incomplete round on all workers are cut to `width` models.
+def balanced(packs: Sequence[list[Node]], workers: int) -> list[list[Node]]:
+    """The packs, the largest first, some of them cut so that all workers have as many models, give or take one.
 
-    `width` is how many lanes this processor has, less than which take as long.
+    Half a pack takes about half the time: the engine gives free lanes to samples.
     """
-    packs = sorted(packs, key=len, reverse=True)
-    last_round = len(packs) % workers
-    whole, rest = packs[: len(packs) - last_round], packs[len(packs) - last_round :]
-    return whole + [part for pack in rest for part in chunks(pack, width)]
+    dealt = deal(packs, workers)
+    while True:
+        dealt.sort(key=models_in)
+        fewest, most = dealt[0], dealt[-1]
+        excess = (models_in(most) - models_in(fewest)) // 2
+        if not excess:
+            return sorted((pack for share in dealt for pack in share), key=len, reverse=True)
+        smallest = min(most, key=len)
+        most.remove(smallest)
+        fewest.append(smallest[:excess])
+        if rest := smallest[excess:]:
+            most.append(rest)
+
+
+def deal(packs: Sequence[list[Node]], workers: int) -> list[list[list[Node]]]:
+    """Each worker's share of the packs: the largest are dealt first, always to the one that has the fewest models."""
+    shares = [(0, number) for number in range(workers)]
+    dealt: list[list[list[Node]]] = [[] for _ in shares]
+    for pack in sorted(packs, key=len, reverse=True):
+        models, number = heapq.heappop(shares)
+        dealt[number].append(pack)
+        heapq.heappush(shares, (models + len(pack), number))
+    return dealt
+
+
+def models_in(packs: Sequence[list[Node]]) -> int:
+    return sum(map(len, packs))

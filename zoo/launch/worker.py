@@ -121,11 +121,6 @@ def output_to(log: Path) -> Iterator[None]:
         log.unlink()
 
 
-def import_training() -> None:
-    """Make a new process ready while there is nothing for it to do yet: the import takes seconds."""
-    import zoo.run.run  # noqa: F401
-
-
 def begin(launcher: int) -> None:
     """Prepare a worker process of the launcher with this process id, on the same machine."""
     # Ctrl-C reaches every process of the terminal; it is the launcher that ends its workers.

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 
 from zoo.disk import files, paths
 from zoo.engines.lanes.library import choose
 from zoo.errors import ZooError
 from zoo.run.lanes_pack import LanesPack
+from zoo.run.lightning import pl
 from zoo.run.pack import Pack
 
 Environment = dict[str, str | None]
@@ -31,6 +31,7 @@ def environment(pack: Pack) -> Environment:
         "engine": "lanes" if is_lanes else "torch",
         "variant": choose() if is_lanes else None,
         "device": device_name(pack.device),
+        **({} if is_lanes or torch.get_num_threads() == 1 else {"threads": str(torch.get_num_threads())}),
         **of_process(),
     }
 

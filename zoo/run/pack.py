@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from zoo.format.train_metrics import RUNNING
 from zoo.node.node import Node
 from zoo.node.steps import batches_per_epoch
 from zoo.random import data_order
+from zoo.run.lightning import pl
 
 State = dict[str, Tensor]
 Metrics = dict[str, float | None]

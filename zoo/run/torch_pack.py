@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from zoo.data.augment import augment
 from zoo.data.images import Images
 from zoo.engines.lanes import CountedDropout
-from zoo.models.evaluate import evaluate
+from zoo.models.evaluate import evaluate, evaluation_batch
 from zoo.node.build import build, build_schedule
 from zoo.node.node import Node
 from zoo.random import derive
@@ -118,8 +118,9 @@ class TorchPack(Pack):
 
     def evaluate(self, splits: Sequence[str]) -> list[Metrics]:
         metrics: Metrics = {}
+        batch = evaluation_batch(self.model, self.images.trainset.images)
         for name in splits:
-            loss, accuracy = evaluate(self.model, getattr(self.images, f"{name}set"))
+            loss, accuracy = evaluate(self.model, getattr(self.images, f"{name}set"), batch)
             metrics |= {f"{name}_loss": loss, f"{name}_acc": accuracy}
         return [metrics]
 

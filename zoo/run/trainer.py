@@ -5,15 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from hydra.utils import get_object, instantiate
-from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
-from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import LightningEnvironment
-from pytorch_lightning.profilers import Profiler
 
 from zoo.disk import paths
 from zoo.errors import ZooError, one_line
+from zoo.run.lightning import Checkpoint, EarlyStopping, LightningEnvironment, Logger, Profiler, pl
 from zoo.run.trainer_options import EPOCHS, KEPT, MATERIAL
 
 
