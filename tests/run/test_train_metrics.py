@@ -119,7 +119,7 @@ def test_training_images_are_evaluated_at_epoch_0_alone(
 ) -> None:
     seen: list[int] = []
 
-    def noted(model: nn.Module, split: Split) -> tuple[float | None, float | None]:
+    def noted(model: nn.Module, split: Split, batch: int = 500) -> tuple[float | None, float | None]:
         seen.append(len(split))
         return 1.0, 0.5
 
