@@ -1,7 +1,8 @@
 """Builds the CPU engine's kernels: from one source a shared library per instruction set, to choose from at run time.
 
-They are plain C libraries, no Python modules. Where there is no compiler, or it fails, the installation goes on without
-them: `zoo.engines.lanes.available()` is then false and training runs on PyTorch. Everything else is in pyproject.toml.
+They are plain C libraries, no Python modules. Where the compiler fails, the installation goes on without them:
+`zoo.engines.lanes.available()` is then false and training runs on PyTorch. Where there is none, build_backend asks pip
+for one. The configs lie beside the package here, and in it when it is installed. Everything else is in pyproject.toml.
 """
 
 import os
@@ -9,11 +10,13 @@ import platform
 import runpy
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_namespace_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 PACKAGE = Path("zoo/engines/lanes")
 VERSION = runpy.run_path(str(PACKAGE / "sources.py"))  # importing it as zoo.engines.lanes.sources would import PyTorch
+COMPILER = runpy.run_path("build_backend/compiler.py")
 SOURCES = PACKAGE / VERSION["SOURCES"]
 FLAGS = [
     "-std=c++17",
@@ -26,6 +29,7 @@ FLAGS = [
     "-Wall",
     "-Wextra",
 ]
+CONFIGS = ["zoo.conf", *(f"zoo.conf.{folder}" for folder in find_namespace_packages("conf"))]
 MORE_FLAGS = os.environ.get("KERNEL_FLAGS", "").split()  # have the last word, in compiling and linking (make sanitize)
 VARIANTS = {"portable": ["-DLANES=4"]}
 if platform.machine().lower() in ("x86_64", "amd64"):
@@ -48,6 +52,17 @@ class BuildKernels(build_ext):
         super().finalize_options()
         self.parallel = None  # the variants share their source, and so the directory of the moment below
 
+    def build_extensions(self) -> None:
+        """By the compiler that was found to work, and without the flags that Python was compiled with."""
+        command = COMPILER["command"]()
+        self.compiler.set_executables(
+            compiler_cxx=command,
+            compiler_so_cxx=[*command, "-fPIC"],
+            linker_so_cxx=[*command, "-shared"],
+            linker_exe_cxx=command,
+        )
+        super().build_extensions()
+
     def build_extension(self, ext: Extension) -> None:
         shared = self.build_temp
         self.build_temp = str(Path(shared, ext.name))  # or one variant's object file would replace another's
@@ -62,10 +77,22 @@ class BuildKernels(build_ext):
         except Exception as error:  # whatever is wrong with the tool chain, the package works without the kernels
             self.warn(f"the CPU engine was not built ({error}); models will be trained by PyTorch")
         else:
-            Path(self.build_lib, PACKAGE, VERSION["RECORD"]).write_text(VERSION["digest"](SOURCES) + "\n")
+            package = Path(self.build_lib, PACKAGE)
+            package.mkdir(parents=True, exist_ok=True)  # of an editable installation it has kernels only, if any
+            (package / VERSION["RECORD"]).write_text(VERSION["digest"](SOURCES) + "\n")
+
+
+class AnyPython(bdist_wheel):
+    def get_tag(self) -> tuple[str, str, str]:
+        """For this system, and every Python: the kernels don't know its interface."""
+        return "py3", "none", super().get_tag()[2]
 
 
 setup(
+    packages=[*find_namespace_packages(include=["zoo*", "hydra_plugins*"], exclude=["*.src", "*.src.*"]), *CONFIGS],
+    package_dir={"zoo.conf": "conf"},
+    package_data={name: ["*.yaml"] for name in CONFIGS},
+    include_package_data=False,  # else the kernels' sources come along
     ext_modules=[
         Extension(
             f"{'.'.join(PACKAGE.parts)}._lanes_{name}",
@@ -79,5 +106,5 @@ setup(
         )
         for name, flags in VARIANTS.items()
     ],
-    cmdclass={"build_ext": BuildKernels},
+    cmdclass={"build_ext": BuildKernels, "bdist_wheel": AnyPython},
 )

@@ -10,11 +10,11 @@ import torch
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from analyze import make_zoo
+from zoo.analyze import make_zoo
 from zoo.disk import paths
+from zoo.installation import CONF
 from zoo.node.grid import Grid
 from zoo.node.node import Node
-from zoo.node.presets import CONF
 from zoo.run.record import read_records
 from zoo.run.run import train
 from zoo.sweep.sweep import training

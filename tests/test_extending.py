@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-from analyze import make_zoo
 from tests.conftest import TESTS, prepare, train_sweep
 from zoo import ZooDataset
+from zoo.analyze import make_zoo
 from zoo.disk import paths
 from zoo.engines import lanes
 from zoo.node.grid import Grid

@@ -13,11 +13,12 @@ GROUND = {
     "errors": set(),
     "random": set(),
     "processes": {"errors"},
+    "installation": set(),
     "disk": {"errors"},
     "data": {"errors", "disk"},
     "models": {"data"},
     "engines": {"errors"},
-    "format": {"errors", "disk"},
+    "format": {"errors", "disk", "installation"},
 }
 MAKES = ["node", "run", "sweep", "launch"]  # the right wing, in the order in which data flows
 USES = ["dataset", "analysis", "publication"]  # the left wing
@@ -28,10 +29,12 @@ for number, folder in enumerate(USES):
     ALLOWED[folder] = {*GROUND, *USES[:number]}
 ALLOWED["collation"] = {*GROUND, "node", "run"}  # joins the wings
 ALLOWED["__init__"] = {"dataset"}
-ALLOWED["__main__"] = {"errors", *MAKES, *USES}
+ALLOWED["train"] = {*GROUND, *MAKES}
+ALLOWED["analyze"] = {*GROUND, *MAKES, "collation", *USES}
+ALLOWED["__main__"] = {"errors", "train", "analyze", *MAKES, *USES}
 
 HEAVY = {"hydra", "pytorch_lightning"}
-LIGHT = {"errors", "random", "disk", "format", *USES}  # for those who only read zoos
+LIGHT = {"errors", "random", "installation", "disk", "format", *USES}  # for those who only read zoos
 
 
 def imports(path: Path) -> set[str]:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from analyze import make_zoo
 from tests.conftest import train_sweep
 from zoo import ZooDataset
+from zoo.analyze import make_zoo
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.run.record import read_records, read_state

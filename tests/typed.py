@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import analyze
-import train
+from zoo import analyze, train
 from zoo.launch.worker import Outcome
-from zoo.node.clear_errors import clear_errors
 from zoo.node.node import Node
 
 ROOT = Path(__file__).parent.parent
@@ -55,8 +53,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, cwd: Path, name: str, *arguments: str
     ]
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *flags, *[a for a in arguments if not a.startswith("-")]])
     try:
-        with clear_errors(example="key=1"):
-            MAINS[name]()
+        MAINS[name]()
     except SystemExit as end:
         return end.code
     return None

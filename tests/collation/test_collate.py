@@ -17,10 +17,10 @@ import torch
 from joblib import cpu_count
 from safetensors.torch import load_file
 
-from analyze import make_zoo
 from tests.conftest import flipped, forget_digests
 from tests.test_commands import ROOT, command
 from zoo import ZooDataset
+from zoo.analyze import make_zoo
 from zoo.collation import collate as collation
 from zoo.disk import paths
 from zoo.errors import ZooError

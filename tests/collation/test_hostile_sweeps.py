@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 import torch
 
-from analyze import make_zoo
 from tests.collation.test_collate import EPOCHS, contents, copied, runs
 from tests.conftest import flipped, forget_digests, train_sweep
 from tests.run.test_run import assert_same_states
 from zoo import ZooDataset
+from zoo.analyze import make_zoo
 from zoo.collation import runs as collation_runs
 from zoo.collation.collate import collate
 from zoo.data.images import Images

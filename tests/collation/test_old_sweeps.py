@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from analyze import make_zoo
 from tests.conftest import train_sweep
 from tests.test_version_0_1_0 import OLD
+from zoo.analyze import make_zoo
 from zoo.collation.old_sweeps import describe
 from zoo.disk import paths
 from zoo.errors import ZooError

@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from analyze import make_zoo
 from tests.conftest import forget_digests
 from zoo import ZooDataset
+from zoo.analyze import make_zoo
 from zoo.dataset.dataset import SPLITS, split_models
 from zoo.disk import paths
 from zoo.errors import ZooError

@@ -17,7 +17,7 @@ from hydra_plugins.zoo_launcher.launcher import NodeLauncher
 from tests.tasks import pretend
 from tests.typed import ROOT
 from zoo.disk import paths
-from zoo.node.presets import CONF
+from zoo.installation import CONF
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 
+from zoo.installation import CONF
 from zoo.node.build import build, build_model, build_schedule
 from zoo.node.grid import Grid
-from zoo.node.presets import CONF
 
 CHOICES = sorted(
     (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "zoo")

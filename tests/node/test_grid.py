@@ -8,8 +8,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 
+from zoo.installation import CONF
 from zoo.node.grid import Grid
-from zoo.node.presets import CONF
 from zoo.node.resolvers import plain
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from zoo.errors import ZooError
+from zoo.installation import CONF
 from zoo.node.grid import Grid, leaves
 from zoo.node.node import Node, canonical
-from zoo.node.presets import CONF
 from zoo.node.user_code import code_of, user_code
 
 

@@ -12,10 +12,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from zoo.__main__ import main
+from zoo.installation import CONF
 from zoo.node import presets
 from zoo.node.build import build_model
 from zoo.node.grid import Grid, typed_values
-from zoo.node.presets import CONF
 from zoo.node.resolvers import plain
 
 

@@ -10,8 +10,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
-from analyze import make_zoo
 from tests.conftest import prepare
+from zoo.analyze import make_zoo
 from zoo.dataset.dataset import ZooDataset
 from zoo.disk import paths
 from zoo.engines import lanes

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from analyze import make_zoo
 from tests.conftest import train_sweep
+from zoo.analyze import make_zoo
 from zoo.disk import locks, paths
 from zoo.errors import ZooError
 from zoo.format.node_table import read_nodes

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format.node_table import read_nodes
 from zoo.node.grid import Grid
+from zoo.sweep import log
 from zoo.sweep.sweep import training
 
 
@@ -113,11 +115,18 @@ def test_the_log_tells_each_command_and_its_end(grid: Callable[..., Grid], tmp_p
     prepare(nodes, ["seed=1,2"])
     with pytest.raises(KeyboardInterrupt), training(nodes, ["again"]):
         raise KeyboardInterrupt
-    log = paths.log(tmp_path / "tiny").read_text().splitlines()
-    assert [line.split(" ", 1)[1].split(" on ")[0] for line in log] == [
+    lines = paths.log(tmp_path / "tiny").read_text().splitlines()
+    assert [line.split(" ", 1)[1].split(" on ")[0] for line in lines] == [
         *("began 2 nodes", "done", "began 2 nodes", "ended by KeyboardInterrupt")
     ]
-    assert log[0].endswith(": seed=1,2") and log[2].endswith(": again")
+    assert lines[0].endswith(": seed=1,2") and lines[2].endswith(": again")
+
+
+def test_a_process_whose_user_has_no_name_trains_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in containers; getpass raises either, by Python's version."""
+    for error in (OSError, KeyError):
+        monkeypatch.setattr(log.getpass, "getuser", Mock(side_effect=error("no name")))
+        assert log.user() == "unknown"
 
 
 @pytest.mark.parametrize("size", [0, 1000, 100_000])

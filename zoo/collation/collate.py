@@ -28,6 +28,7 @@ from zoo.format.escape import one_line
 from zoo.format.model_source import is_model_source
 from zoo.format.train_metrics import train_metrics
 from zoo.format.weights import WeightsWriter
+from zoo.installation import command
 from zoo.processes import mapping
 
 # The work of which a process is given one part after another
@@ -229,9 +230,8 @@ def require_some(sweep: Path, runs: Sequence[Any], missing: Mapping[str, str]) -
         lines = [f"  {name}: {reason}" for name, reason in missing.items()]
         if len(lines) > LISTED:
             lines[LISTED:] = [f"  and {len(lines) - LISTED:,} more"]
-        raise ZooError(
-            "\n".join([f"{sweep} holds no run to collate, of {len(missing):,}: train it by train.py", *lines])
-        )
+        how = f"train it by `{command('train')}`"
+        raise ZooError("\n".join([f"{sweep} holds no run to collate, of {len(missing):,}: {how}", *lines]))
 
 
 def write_tables(zoo: Path, kept: Sequence[Member], factors: Sequence[str], epochs: int) -> None:

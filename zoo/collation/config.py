@@ -11,6 +11,7 @@ from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.reading import is_plain_name
 from zoo.format.train_metrics import CHOICES, train_metrics
+from zoo.installation import command
 
 MOST_EPOCHS = 999_999  # the names of checkpoints have six digits
 
@@ -32,7 +33,7 @@ def read_config(sweep: Path) -> tuple[list[str], int]:
     """
     for path in (paths.config(sweep), paths.images(sweep)):
         if not os.path.lexists(path):
-            raise ZooError(f"{sweep} is no sweep to collate: it has no {path.name}. Make it by train.py")
+            raise ZooError(f"{sweep} is no sweep to collate: it has no {path.name}. Make it by `{command('train')}`")
     for name in (*COPIED, paths.images, paths.architecture, paths.model_source):
         if os.path.lexists(name(sweep)):
             with reading(name(sweep)):

@@ -19,6 +19,7 @@ from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.reading import damaged, json_object, reading, require_file
 from zoo.format.weights import Weights
+from zoo.installation import command
 
 SPLITS = ("train", "val", "test")
 SHARES = (70, 85)  # the percentiles that part them
@@ -52,7 +53,8 @@ class ZooDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
         """
         self.path, self.split, self.finite = Path(path), split, finite
         if not (paths.models(self.path).exists() and paths.config(self.path).exists()):
-            raise ZooError(f"{path} is no zoo: give a folder that `python analyze.py` made, or an unpacked zip of one")
+            made = f"a folder that `{command('analyze')}` made"
+            raise ZooError(f"{path} is no zoo: give {made}, or an unpacked zip of one")
         self.architecture = Architecture.load(paths.architecture(self.path))
         self.mapped = Weights(self.path)
         count, there, length = self.mapped.shape
@@ -61,7 +63,7 @@ class ZooDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
             raise ZooError(
                 f"{self.path} is damaged: it has weights of {count} models with {length} numbers each, but a table of "
                 f"{len(self.models)} and an architecture of {self.architecture.length}. Get the zoo anew, or make it "
-                "by `python analyze.py`"
+                f"by `{command('analyze')}`"
             )
         self.states = tables.read_states(paths.metrics(self.path), count, there)
         tables.require_outcome(paths.models(self.path), self.models, self.states, max_epochs=there - 1)

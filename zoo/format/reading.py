@@ -8,8 +8,9 @@ from typing import Any
 
 from zoo.disk import files
 from zoo.errors import ZooError
+from zoo.installation import command
 
-REMEDY = "get the zoo anew, or make it by `python analyze.py`"
+REMEDY = f"get the zoo anew, or make it by `{command('analyze')}`"
 SHOWN = 300  # characters of what was found in a file; it may hold anything
 
 # what names one file or folder in a folder: no way out of it, nothing that a terminal obeys

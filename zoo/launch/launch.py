@@ -11,6 +11,7 @@ from typing import Protocol
 
 from zoo.disk import paths
 from zoo.errors import ZooError
+from zoo.installation import command
 from zoo.launch.interrupt import interruptible
 from zoo.launch.packing import notice, pack
 from zoo.launch.worker import Outcome, work, write_error, write_pack_error
@@ -80,7 +81,7 @@ def launch(nodes: Sequence[Node], workers_for: Callable[[int], Workers], pack_si
 def whats_next(nodes: Sequence[Node], tally: Tally) -> str:
     """What is there, and how to make a zoo of it."""
     sweeps = dict.fromkeys(node.sweep for node in nodes)
-    commands = " and ".join(f"`python analyze.py sweep={sweep}`" for sweep in sweeps)
+    commands = " and ".join(f"`{command('analyze')} sweep={sweep}`" for sweep in sweeps)
     return f"{tally.text()}. {commands} makes a zoo of them."
 
 

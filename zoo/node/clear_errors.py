@@ -97,7 +97,7 @@ def unknown_key(error: OmegaConfBaseException) -> str | None:
 
 def choices_with(key: str) -> list[str]:
     """Which choices of the project's have a key, such as optim=sgd the key `optim.momentum`."""
-    from zoo.node.presets import CONF
+    from zoo.installation import CONF
 
     group, _, inner = key.partition(".")
     missing = object()

@@ -2,16 +2,14 @@
 
 import argparse
 import math
-from pathlib import Path
 
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
+from zoo.installation import CONF
 from zoo.node.grid import Grid
-
-CONF = Path(__file__).parent.parent.parent / "conf"
 
 
 def presets(loader: ConfigLoader) -> list[tuple[str, int, int, int]]:

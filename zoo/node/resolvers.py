@@ -5,6 +5,7 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from zoo.installation import command
 from zoo.node.node import canonical
 from zoo.node.steps import total_steps
 from zoo.random import distinct_seed
@@ -41,7 +42,8 @@ def choices() -> str:
 
 
 # `${random_seed:}`: a seed of its own for each of the draws of the config it stands in; `${total_steps:}`: how many
-# optimizer steps its training has; `${choices:}`: what --help lists
+# optimizer steps its training has; `${choices:}`: what --help lists; `${typed:train}`: how that command is typed
 OmegaConf.register_new_resolver("random_seed", lambda *, _root_: random_seed(_root_), replace=True)
 OmegaConf.register_new_resolver("total_steps", lambda *, _root_: total_steps(_root_), replace=True)
 OmegaConf.register_new_resolver("choices", choices, replace=True)
+OmegaConf.register_new_resolver("typed", command, replace=True)

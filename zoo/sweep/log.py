@@ -30,5 +30,5 @@ def note(sweep: Path, text: str) -> None:
 def user() -> str:
     try:
         return getpass.getuser()
-    except OSError:  # a process without a user's name, as in some containers
+    except (OSError, KeyError):  # a process without a user's name, as in some containers
         return "unknown"

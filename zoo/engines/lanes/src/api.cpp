@@ -4,6 +4,7 @@
 
 #include "description.h"
 #include "engine.h"
+#include "processor.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -39,16 +40,7 @@ void over_lanes(const float* in, float* out, int64_t n, F&& f) {
 }  // namespace
 
 // The name of the best variant that this processor can run.
-EXPORT const char* lanes_best_variant() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
-    return "avx512";
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
-#endif
-  return "portable";
-}
+EXPORT const char* lanes_best_variant() { return best_variant(); }
 
 // See description.h.
 EXPORT const char* lanes_description() {

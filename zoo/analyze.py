@@ -1,0 +1,51 @@
+"""`python analyze.py`, `python -m zoo analyze`: a zoo of a sweep, sweeps/<name> -> zoos/<name> and zoos/<name>.zip."""
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig
+
+import zoo.node.resolvers  # noqa: F401  of the texts of --help
+from zoo.installation import CONF
+from zoo.node.clear_errors import clear_errors, clear_job_errors
+
+
+def make_zoo(sweep: Path, zoo: Path) -> dict[str, Any]:
+    """Make the zoo of a sweep and its zip file, or make them anew; return the zoo's summary. The sweep stays as it is.
+
+    The zoo appears when it is complete; until then an older one stays. Raises ZooError if there is nothing to
+    collate, if the models don't make one zoo, or if `zoo` is there and is anything but an older state of this zoo.
+    """
+    from zoo.analysis.analyze import analyze  # PyTorch is imported where it is needed: --help takes no second
+    from zoo.collation.collate import collate, require_replaceable
+    from zoo.disk.files import storage_errors
+    from zoo.disk.folders import replacing
+    from zoo.disk.paths import archive
+    from zoo.publication.readme import document
+
+    with storage_errors():
+        require_replaceable(zoo, sweep)
+        with replacing(zoo, archive(zoo)) as new:
+            missing = collate(sweep, new)
+            summary = analyze(new, zoo.name, missing)
+            document(new, summary)
+    return summary
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="analyze")
+def job(config: DictConfig) -> None:
+    from zoo.format.escape import one_line
+    from zoo.format.latest import latest_sweep
+    from zoo.publication.readme import report
+
+    with clear_job_errors():
+        sweep = Path(config.sweep) if config.sweep else latest_sweep(Path(config.sweeps))
+        zoo = Path(config.zoo_dir) if config.zoo_dir else Path(config.zoos) / sweep.name
+        print(f"{one_line(sweep)} -> {one_line(zoo)}")
+        print(report(zoo, make_zoo(sweep, zoo)))
+
+
+def main() -> None:
+    with clear_errors(example="sweep=sweeps/NAME"):
+        job()

@@ -1,0 +1,22 @@
+"""`python train.py`, `python -m zoo train`: conf -> sweeps/<zoo.name>/<node>, one model or with -m a sweep of them."""
+
+import hydra
+from omegaconf import DictConfig
+
+from zoo.installation import CONF
+from zoo.node.clear_errors import clear_errors, clear_job_errors
+from zoo.node.resolvers import plain
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+def job(config: DictConfig) -> float | None:
+    """Returns the objective of a search, see `zoo.launch.objective`."""
+    from zoo.launch.single import train_single  # PyTorch is imported where it is needed: --help takes no second
+
+    with clear_job_errors():
+        return train_single(plain(config))
+
+
+def main() -> None:
+    with clear_errors(example="optim.lr=1e-3"):
+        job()
