@@ -12,8 +12,8 @@ PACKAGE = ROOT / "zoo"
 GROUND = {
     "errors": set(),
     "random": set(),
-    "installation": set(),
     "processes": {"errors"},
+    "installation": set(),
     "disk": {"errors"},
     "data": {"errors", "disk"},
     "models": {"data"},

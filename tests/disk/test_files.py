@@ -43,6 +43,38 @@ def test_names_are_flushed_before_what_is_written_next(tmp_path: Path, monkeypat
     ]
 
 
+def test_many_files_are_on_disk_before_any_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    replace, fsync = os.replace, os.fsync
+
+    def replaced(source: Path, target: Path) -> None:
+        done.append("name")
+        replace(source, target)
+
+    def flushed(descriptor: int) -> None:
+        done.append("flush folder" if Path(os.readlink(f"/proc/self/fd/{descriptor}")).is_dir() else "flush content")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(os, "fsync", flushed)
+    contents = {tmp_path / f"run{number}/{name}": memoryview(b"abc") for number in range(20) for name in "ab"}
+    files.write_all(contents)
+    assert done == ["flush content"] * 40 + ["name"] * 40 + ["flush folder"] * 21  # the runs' and the one they lie in
+    assert all(path.read_bytes() == b"abc" for path in contents)
+    assert len(list(tmp_path.rglob("*"))) == 60
+    done.clear()
+    files.append_all({tmp_path / "run0/a": "d\n", tmp_path / "new": "e\n"})
+    assert done == ["flush content"] * 2 + ["flush folder"]
+    assert (tmp_path / "run0/a").read_text() == "abcd\n" and (tmp_path / "new").read_text() == "e\n"
+
+
+def test_of_many_files_that_can_t_all_be_written_none_is_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        files.write_all({tmp_path / "one": memoryview(b""), tmp_path / "file/two": memoryview(b"")})
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_file_system_that_can_t_flush_folders_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fsync = os.fsync
 
@@ -117,7 +149,10 @@ def test_storage_errors_leave_others_alone() -> None:
         raise KeyError("a")
 
 
-@pytest.mark.parametrize("write", [lambda path: files.append(path, "text"), files.open_emptied])
+@pytest.mark.parametrize(
+    "write",
+    [lambda path: files.append(path, "text"), files.open_emptied, lambda path: files.append_all({path: "line"})],
+)
 def test_logs_are_not_written_through_links(tmp_path: Path, write: Any) -> None:
     (tmp_path / "precious").write_text("content")
     (tmp_path / "log.txt").symlink_to("precious")

@@ -28,7 +28,7 @@ def test_name_is_the_same_however_a_value_is_typed(grid: Callable[..., Grid]) ->
 
 
 def test_name_follows_every_trained_value_and_no_other(grid: Callable[..., Grid]) -> None:
-    trained = ("batch_size=20", "optim.eps=1e-7", "data.split_seed=1", "schedule=one_cycle")
+    trained = ("train_metrics=exact", "batch_size=20", "optim.eps=1e-7", "data.split_seed=1", "schedule=one_cycle")
     untrained: tuple[str, ...] = ("data.root=/elsewhere", "data.download=false", "sweeps=other", "trainer.max_epochs=9")
     untrained += ("trainer.accelerator=gpu", "engine=torch", "zoo.name=other", "dry_run=true")
     [default] = grid()
@@ -61,6 +61,7 @@ def test_params_hold_what_one_types_and_the_released_keys(grid: Callable[..., Gr
 
 IDENTITY = {
     *("data", "model", "init", "optim", "schedule", "augmentation", "batch_size", "seed", "immaterial"),
+    *("train_metrics",),  # of the protocol: it changes no weight, but a zoo never mixes them
     *("trainer.max_epochs",),  # by way of the schedule alone
 }
 

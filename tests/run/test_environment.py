@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from tests.conftest import train_sweep
 from tests.run.test_resumption import COMMAND, interrupted, the_run
 from zoo.disk import paths
 from zoo.engines import lanes
+from zoo.node.grid import Grid
 from zoo.run import environment, recorder
 from zoo.run.environment import commit, note
+from zoo.run.run import threads_of
+from zoo.run.torch_pack import TorchPack
 
 __all__ = ["interrupted"]  # a fixture
 
@@ -38,6 +42,24 @@ def test_the_engine_is_what_trains(tmp_path: Path) -> None:
     [node] = train_sweep(tmp_path, "engine=torch", "trainer.max_epochs=1")
     [entry] = entries(node.run)
     assert (entry["engine"], entry["variant"]) == ("torch", None)
+
+
+def test_a_large_model_of_its_own_has_several_threads(grid: Callable[..., Grid], tmp_path: Path) -> None:
+    """Small ones, and those that the engine trains, are the same bits however many there are."""
+    before = torch.get_num_threads()
+    for overrides, expected in ((["model=resnet18"], 2), (["engine=torch"], 1), ([], 1)):
+        [node] = grid(f"sweeps={tmp_path}", *overrides)
+        assert threads_of(node, 2) == (expected if lanes.available() or overrides else 1)
+    torch.set_num_threads(2)
+    try:
+        pack = TorchPack.__new__(TorchPack)
+        torch.nn.Module.__init__(pack)
+        pack._device = torch.device("cpu")
+        assert environment.environment(pack)["threads"] == "2"
+        torch.set_num_threads(1)
+        assert "threads" not in environment.environment(pack)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_change_within_a_run_is_noted(

@@ -69,6 +69,13 @@ def test_a_record_of_wrong_types_is_named_by_its_line(run: Path, change: dict[st
     assert len(records) == 2 and damage
 
 
+def test_a_line_that_is_being_written_is_waited_for(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = paths.result(run).read_bytes()
+    contents = [whole[:-30], whole[:-1], whole]
+    monkeypatch.setattr(Path, "read_bytes", lambda path: contents.pop(0))
+    assert len(read_records(run)) == 4 and not contents
+
+
 @pytest.mark.parametrize("line", ["[]", "null", "5", '"text"', "{}", "[" * 100_000])
 def test_a_line_that_is_no_record(run: Path, line: str) -> None:
     paths.result(run).write_text(line + "\n")

@@ -14,7 +14,7 @@ from tests.conftest import prepare
 from zoo.data.images import Images, Split
 from zoo.disk import paths
 from zoo.engines.lanes import dropout_mask
-from zoo.models.evaluate import evaluate
+from zoo.models.evaluate import evaluate, evaluation_batch
 from zoo.node.build import build_model, build_schedule
 from zoo.node.grid import Grid
 from zoo.node.node import Node
@@ -181,6 +181,16 @@ def test_evaluate() -> None:
     assert loss == pytest.approx(F.cross_entropy(logits, split.labels).item(), rel=1e-6)
     assert accuracy == (logits.argmax(1) == split.labels).double().mean().item()
     assert evaluate(model, Split(torch.empty(0, 1, 2, 2), torch.empty(0, dtype=torch.int64))) == (None, None)
+
+
+def test_images_are_evaluated_as_many_at_once_as_caches_hold() -> None:
+    small = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 5), torch.nn.Flatten(), torch.nn.Linear(4608, 10))
+    wide = torch.nn.Sequential(torch.nn.Conv2d(1, 64, 3, padding=1), torch.nn.Flatten(), torch.nn.Linear(65536, 10))
+    assert evaluation_batch(small, torch.zeros(3, 1, 28, 28)) == 500
+    assert evaluation_batch(wide, torch.zeros(3, 1, 32, 32)) == 40  # 64 maps of 32 x 32 float32 are 256 KiB
+    assert not wide[0]._forward_hooks
+    split = Split(torch.randn(130, 1, 32, 32), torch.randint(10, (130,)))
+    assert evaluate(wide, split, 40) == pytest.approx(evaluate(wide, split), rel=1e-5)
 
 
 def test_a_resnet_trains_with_its_schedule_and_augmentation(grid: Callable[..., Grid], tmp_path: Path) -> None:

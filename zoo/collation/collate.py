@@ -26,6 +26,7 @@ from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.escape import one_line
 from zoo.format.model_source import is_model_source
+from zoo.format.train_metrics import train_metrics
 from zoo.format.weights import WeightsWriter
 from zoo.installation import command
 from zoo.processes import mapping
@@ -201,13 +202,22 @@ def add_run(
     """
     if isinstance(found, str):
         raise ZooError(found)
-    copy = paths.runs(zoo) / node["node"]
-    if others and measured(found.records[0]) != measured(others[0].records[0]):
+    run, copy = sweep / node["node"], paths.runs(zoo) / node["node"]
+    if others and (difference := differing(node, found.records, run, others[0])):
         shutil.rmtree(copy)
-        raise ZooError(f"{paths.result(sweep / node['node'])} has other accuracies than {others[0].params['node']}")
+        raise ZooError(f"{difference} than {others[0].params['node']}")
     weights.add(vectors(paths.vectors(copy), len(found.records)))
     paths.vectors(copy).unlink()
     return Member(node, found.variant, found.records)
+
+
+def differing(node: Params, records: Records, run: Path, first: Member) -> str | None:
+    """What of a run is other than the first member has it, which one zoo can't mix; None if nothing is."""
+    if measured(records[0]) != measured(first.records[0]):
+        return f"{paths.result(run)} has other accuracies"
+    if train_metrics(node) != train_metrics(first.params):
+        return f"{paths.params(run)} has other train_metrics"
+    return None
 
 
 def vectors(path: Path, states: int) -> Tensor:

@@ -10,6 +10,7 @@ from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.reading import is_plain_name
+from zoo.format.train_metrics import CHOICES, train_metrics
 from zoo.installation import command
 
 MOST_EPOCHS = 999_999  # the names of checkpoints have six digits
@@ -55,6 +56,8 @@ def fault_of_config(config: Mapping[str, Any]) -> str | None:
         return f"{wrong[0]} is {protocol[wrong[0]]!r}"
     if not 0 < protocol["trainer.max_epochs"] <= MOST_EPOCHS:
         return f"trainer.max_epochs is {protocol['trainer.max_epochs']}"
+    if train_metrics(protocol) not in CHOICES:
+        return f"train_metrics is {protocol['train_metrics']!r}"
     if protocol["data.size"] is not None and type(protocol["data.size"]) is not int:
         return f"data.size is {protocol['data.size']!r}"
     return None

@@ -58,6 +58,8 @@ def require_no_grid(hydra: Any) -> None:
 
 
 def train_alone(node: Node) -> None:
+    from joblib import cpu_count
+
     with training([node], node.overrides):
         if text := notice([node]):
             print(text, file=sys.stderr)
@@ -65,7 +67,7 @@ def train_alone(node: Node) -> None:
         tally.update([node.run])
         with interruptible(tally.text), Progress(tally) as progress:
             progress.running.add(node.run)
-            train_here(node)
+            train_here(node, threads=cpu_count())
     print(f"{node.run}: {tally.accuracy_text()}")
 
 
@@ -77,12 +79,12 @@ def train_job(node: Node, prepared: bool) -> None:
     train_here(node)
 
 
-def train_here(node: Node) -> None:
+def train_here(node: Node, threads: int = 1) -> None:
     from zoo.run.run import train  # PyTorch Lightning takes seconds to import, and launchers have no use for it
 
     with files.storage_errors(), locks.locked(paths.lock(node.run)):
         write_hydra_record(node)
-        train([node], paths.images(node.sweep))
+        train([node], paths.images(node.sweep), threads=threads)
 
 
 def objective(node: Node) -> float | None:

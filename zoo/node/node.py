@@ -11,6 +11,7 @@ from typing import Any
 
 from zoo.disk import paths
 from zoo.errors import ZooError
+from zoo.format.train_metrics import EXACT, train_metrics
 from zoo.node.released import released
 from zoo.node.user_code import user_code
 
@@ -88,6 +89,11 @@ class Node:
         return self.config["seed"]
 
     @property
+    def train_metrics(self) -> str:
+        """What is recorded of training images, see `zoo.format.train_metrics`. Version 0.1.0 had no choice."""
+        return EXACT if self.is_old else self.config["train_metrics"]
+
+    @property
     def max_epochs(self) -> int:
         return self.config["trainer"]["max_epochs"]
 
@@ -130,13 +136,15 @@ def without(values: Mapping[str, Any], keys: Sequence[Sequence[str]]) -> dict[st
 
 
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:
-    return without(values, [["trainer", "max_epochs"]])
+    """All values but how long is trained; one that is what it was before there was a choice is left out."""
+    implied = [["train_metrics"]] if train_metrics(values) == EXACT else []
+    return without(values, [["trainer", "max_epochs"], *implied])
 
 
 def old_values(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values by which version 0.1.0 named a node: of `trainer` only max_epochs counted, of a schedule no steps."""
     values = dict(values) | {"trainer": {"max_epochs": values["trainer"]["max_epochs"]}}
-    return without(values, [["schedule", "total_steps"]])
+    return without(values, [["schedule", "total_steps"], ["train_metrics"]])
 
 
 def canonical(value: Any) -> Any:

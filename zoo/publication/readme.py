@@ -12,6 +12,7 @@ from zoo.disk import files, paths
 from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.escape import code, literal, markdown, one_line, quoted
+from zoo.format.train_metrics import EXACT, RUNNING, train_metrics
 
 LISTED = 20  # unfinished or missing models, at most; the others are counted
 SPLITS = {"test": "test", "val": "validation", "train": "training"}  # from the best to score a model on
@@ -85,6 +86,8 @@ Of the {finished}, after epoch {epochs}, in %:
 | | mean | std | min | median | max |
 |---|---|---|---|---|---|
 {accuracy}
+
+{train_metrics}
 
 ![Box plots of test accuracy at every epoch](analysis/{over_epochs})
 
@@ -160,6 +163,14 @@ SHARDS = """\
 index = json.load(open("weights.safetensors.index.json"))  # which models are in which file
 states = load_file(index["shards"][0]["file"])["weights"]  # [models, epochs, parameters], rows as in models.csv"""
 
+TRAIN_METRICS = {
+    RUNNING: """\
+Validation and test metrics are of the state at that epoch, in evaluation mode. Training loss and accuracy are running
+means over the epoch's own training steps (`train_metrics` is `running`), dropout and augmentation included, as in the
+zoos of 2022; at epoch 0 they are of the state.""",
+    EXACT: "All metrics are of the state at that epoch, in evaluation mode (`train_metrics` is `exact`).",
+}
+
 FILES = (
     (paths.config, "the search pattern, the training protocol, and the commands that trained the zoo"),
     (paths.nodes, "every model of the search pattern, and what varies among them"),
@@ -218,6 +229,7 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
         length=architecture.length,
         finished=count(summary["finished"], "finished model"),
         accuracy=rows((split, *map(percent, values.values())) for split, values in summary["accuracy"].items()),
+        train_metrics=TRAIN_METRICS[train_metrics(protocol)],
         over_epochs=paths.accuracy_over_epochs(zoo).name,
         final=paths.final_accuracy(zoo).name,
         by_factor=paths.accuracy_by_factor(zoo).name,

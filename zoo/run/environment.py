@@ -31,6 +31,7 @@ def environment(pack: Pack) -> Environment:
         "engine": "lanes" if is_lanes else "torch",
         "variant": choose() if is_lanes else None,
         "device": device_name(pack.device),
+        **({} if is_lanes or torch.get_num_threads() == 1 else {"threads": str(torch.get_num_threads())}),
         **of_process(),
     }
 

@@ -49,9 +49,13 @@ class LanesPack(Pack):
     def configure_optimizers(self) -> None:
         return None
 
-    def train_epoch(self, orders: Tensor) -> None:
+    def train_epoch(self, orders: Tensor) -> list[Metrics]:
         trainset = self.images.trainset
-        self.engine.train_epoch(trainset.images, trainset.labels, orders, self.batch_size, self.keys)
+        found = self.engine.train_epoch(trainset.images, trainset.labels, orders, self.batch_size, self.keys)
+        return [
+            {"train_loss": float(loss), "train_acc": int(correct) / orders.shape[1]}
+            for loss, correct in zip(found.loss, found.correct, strict=True)
+        ]
 
     def states(self) -> list[State]:
         return [unflat(row, model.state_dict()) for row, model in zip(self.engine.parameters, self.models, strict=True)]
@@ -91,11 +95,11 @@ class LanesPack(Pack):
         }
         self.engine.optimizer_state = {"step": self.epoch * self.batches, **averages}
 
-    def evaluate(self) -> list[Metrics]:
+    def evaluate(self, splits: Sequence[str]) -> list[Metrics]:
         for model, state in zip(self.models, self.states(), strict=True):
             model.load_state_dict(state)
         metrics: list[Metrics] = [{} for _ in self.models]
-        for name in ("train", "val", "test"):
+        for name in splits:
             split = getattr(self.images, f"{name}set")
             for found, (loss, accuracy) in zip(metrics, self.evaluate_on(split), strict=True):
                 found |= {f"{name}_loss": loss, f"{name}_acc": accuracy}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.images import Images, Split
+from zoo.format.train_metrics import RUNNING
 from zoo.node.node import Node
 from zoo.node.steps import batches_per_epoch
 from zoo.random import data_order
@@ -17,6 +18,8 @@ from zoo.run.lightning import pl
 
 State = dict[str, Tensor]
 Metrics = dict[str, float | None]
+
+SPLITS = ("train", "val", "test")
 
 
 class Pack(pl.LightningModule):
@@ -38,6 +41,8 @@ class Pack(pl.LightningModule):
         self.batch_size: int = config["batch_size"]
         limit = config["trainer"].get("limit_train_batches")
         self.batches = batches_per_epoch(len(images.trainset), self.batch_size, limit)
+        self.is_running = nodes[0].train_metrics == RUNNING
+        self.running: list[Metrics] | None = None  # of the epoch just trained
         self.saved: tuple[Sequence[State], Sequence[Mapping[str, Any]]] | None = None
 
     def load_on_start(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:
@@ -58,14 +63,27 @@ class Pack(pl.LightningModule):
         return EpochOrders(self)
 
     def training_step(self, orders: Tensor, _: int) -> None:
-        self.train_epoch(orders)
+        self.running = self.train_epoch(orders)
         self.epoch += 1
+
+    def measure(self) -> list[Metrics]:
+        """Each model's loss and accuracy on each split, as they are recorded.
+
+        Of its present state; with running metrics, those on the training images are of the epoch's own steps, dropout
+        and augmentation included, unless none was trained.
+        """
+        if not self.is_running or self.running is None:
+            return self.evaluate(SPLITS)
+        return [{**own, **found} for own, found in zip(self.running, self.evaluate(("val", "test")), strict=True)]
 
     def report(self, metrics: Mapping[int, Metrics]) -> None:
         """Show Lightning's callbacks and loggers the present epoch's metrics of some models, given by their index.
 
         A model alone has its metrics by their names (`test_acc`), those in a pack with the node's (`test_acc/NODE`).
         """
+        others = self.trainer.callbacks[1:]  # type: ignore[attr-defined]  # the first is what records; not declared
+        if not (others or self.trainer.loggers):  # nobody looks, and logging a pack's metrics takes 70 ms
+            return
         values = {
             name if len(self.names) == 1 else f"{name}/{self.names[index]}": value
             for index, found in metrics.items()
@@ -79,24 +97,27 @@ class Pack(pl.LightningModule):
                 logger.log_metrics(values, step=0)
 
     @abstractmethod
-    def train_epoch(self, orders: Tensor) -> None:
-        """Train one epoch: `orders` [models, images] is cut into batches, the last of which may be smaller."""
+    def train_epoch(self, orders: Tensor) -> list[Metrics]:
+        """Train one epoch: `orders` [models, images] is cut into batches, the last of which may be smaller.
+
+        Returns each model's `train_loss` and `train_acc` over the samples of these steps, each before its step.
+        """
 
     @abstractmethod
     def states(self) -> list[State]:
-        """Each model's state dict."""
+        """Each model's state dict: copies, on the CPU, since they are written while training goes on."""
 
     @abstractmethod
     def training_states(self) -> list[dict[str, Any]]:
-        """What each model's exact resumption needs beside its state: random numbers follow from seed and epoch."""
+        """Copies of what each model's exact resumption needs beside its state: random numbers follow from the seed."""
 
     @abstractmethod
     def load(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:
         """Go on from the epoch at which `states` and `training_states` were saved."""
 
     @abstractmethod
-    def evaluate(self) -> list[Metrics]:
-        """Each model's loss and accuracy on each split in its present state; None on a split without images."""
+    def evaluate(self, splits: Sequence[str]) -> list[Metrics]:
+        """Each model's loss and accuracy on some of SPLITS in its present state; None on a split without images."""
 
 
 class EpochOrders:

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+import time
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +24,7 @@ SECONDS = ("time_this_iter_s", "time_total_s")
 # The digests of an epoch's files; records of version 0.1.0 have none.
 STATE_DIGEST, OPTIMIZER_DIGEST = "state_sha256", "optimizer_sha256"
 
+LOOKS, MOMENT = 4, 0.005  # how often, and after how many seconds, half a line is looked at
 AGAIN = "give the training command again, which trains what is missing"
 
 
@@ -79,7 +81,7 @@ def read_whole_records(run: Path) -> tuple[list[Record], str | None]:
     path = paths.result(run)
     try:
         files.require_within(path, run)
-        lines = path.read_bytes().splitlines()
+        lines = read_lines(path)
     except FileNotFoundError:
         return [], None
     except ZooError as error:
@@ -91,6 +93,16 @@ def read_whole_records(run: Path) -> tuple[list[Record], str | None]:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             return records, f"{path}, line {epoch + 1} is damaged: no record of epoch {epoch} ({error!r})"
     return records, None
+
+
+def read_lines(path: Path) -> list[bytes]:
+    """The lines of a file to which a process may be adding one this moment: half a line is looked at again."""
+    for _ in range(LOOKS):
+        content = path.read_bytes()
+        if content.endswith(b"\n") or not content:
+            break
+        time.sleep(MOMENT)
+    return content.splitlines()
 
 
 def parsed(line: bytes, epoch: int) -> Record:

@@ -85,12 +85,18 @@ def keep_whole(run: Path, records: int, optimizers: Sequence[int]) -> None:
     """Remove all but the first records, and all optimizer states but those of some epochs."""
     for path in set(paths.optimizers(run)) - {paths.optimizer(run, epoch) for epoch in optimizers}:
         path.unlink()
+    keep_records(run, records)
+
+
+def keep_records(run: Path, count: int) -> None:
+    """Cut result.json off after so many records, so that the next can be appended."""
     path = paths.result(run)
-    lines = path.read_bytes().splitlines(keepends=True)
-    if records:
-        files.write(path, lambda file: file.writelines(lines[:records]))
-    else:
-        path.unlink()
+    content = path.read_bytes() if path.exists() else b""
+    kept = b"".join(line + b"\n" for line in content.splitlines()[:count])
+    if not kept:
+        path.unlink(missing_ok=True)
+    elif kept != content:
+        files.write_bytes(path, kept)
 
 
 def finish(node: Node, tell: Tell = tell) -> bool:

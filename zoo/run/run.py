@@ -10,7 +10,7 @@ from torch import nn
 
 from zoo.data.images import Images
 from zoo.errors import ZooError
-from zoo.node.build import build_model
+from zoo.node.build import build, build_model
 from zoo.node.node import Node
 from zoo.run.engine import unsupported
 from zoo.run.lanes_pack import LanesPack
@@ -21,17 +21,21 @@ from zoo.run.resumption import Tell, finish, from_common_epochs, tell
 from zoo.run.torch_pack import TorchPack
 from zoo.run.trainer import make_trainer
 from zoo.run.trainer_options import EPOCHS
+from zoo.run.writer import Writer
+
+LARGE = 100_000  # parameters from which a model is trained faster by several threads
 
 
-def train(nodes: Sequence[Node], images: Path, tell: Tell = tell) -> None:
+def train(nodes: Sequence[Node], images: Path, tell: Tell = tell, threads: int = 1) -> None:
     """Train the nodes (of one pack_key) in their run directories on the images in file `images`.
+
+    `threads`: for a large model through PyTorch, where nothing else is trained beside it.
 
     Finished runs are left as they are; interrupted and damaged ones go on from a whole epoch, to the same states as if
     they had never stopped: `tell` is given what was damaged. Raises ZooError, before anything is trained, if a run
     directory holds another config.
     """
     quiet()
-    torch.set_num_threads(1)
     for node in nodes:
         claim(node)
     unfinished = [node for node in nodes if not finish(node, tell)]
@@ -39,8 +43,21 @@ def train(nodes: Sequence[Node], images: Path, tell: Tell = tell) -> None:
     for epoch, members in from_common_epochs(unfinished, tell):
         packs = [members] if unsupported(members[0]) is None else [[node] for node in members]
         for together in packs:
+            torch.set_num_threads(threads_of(together[0], threads))
             models = [build_model(node.config) for node in together]
             fit(make_pack(together, models, prepared, epoch), together)
+
+
+def threads_of(node: Node, threads: int) -> int:
+    """How many threads a node is trained by: the CPU engine has one, and small models are no faster by several.
+
+    PyTorch's sums over a batch differ in the last digits by this number: environment.json has it.
+    """
+    if unsupported(node) is None:
+        return 1
+    with torch.device("meta"):
+        model = build(node.config["model"])
+    return threads if sum(parameter.numel() for parameter in model.parameters()) >= LARGE else 1
 
 
 def make_pack(nodes: Sequence[Node], models: Sequence[nn.Module], images: Images, epoch: int) -> Pack:
@@ -61,8 +78,9 @@ def fit(pack: Pack, nodes: Sequence[Node]) -> None:
         records = [(node.run, read_records(node.run)[epoch]) for node in nodes]
         states = [read_state(run, epoch, record) for run, record in records]
         pack.load_on_start(states, [read_training_state(run, epoch, record) for run, record in records])
-    recorder = Recorder(nodes)
-    make_trainer(nodes[0].config["trainer"], recorder, nodes[0].run, epoch).fit(pack)
+    with Writer() as writer:
+        recorder = Recorder(nodes, writer)
+        make_trainer(nodes[0].config["trainer"], recorder, nodes[0].run, epoch).fit(pack)
     if recorder.active() and pack.epoch < nodes[0].max_epochs:
         raise ZooError(
             f"trainer.callbacks: one of them stopped the training after epoch {pack.epoch}, and {EPOCHS}. Leave it out"

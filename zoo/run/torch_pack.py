@@ -1,5 +1,6 @@
 """A pack of one, trained by PyTorch."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from zoo.data.augment import augment
 from zoo.data.images import Images
 from zoo.engines.lanes import CountedDropout
-from zoo.models.evaluate import evaluate
+from zoo.models.evaluate import evaluate, evaluation_batch
 from zoo.node.build import build, build_schedule
 from zoo.node.node import Node
 from zoo.random import derive
@@ -49,34 +50,45 @@ class TorchPack(Pack):
         self.scaler = self.make_scaler()
         super().on_fit_start()
 
-    def train_epoch(self, orders: Tensor) -> None:
+    def train_epoch(self, orders: Tensor) -> list[Metrics]:
         # augmentation, and layers that draw otherwise than nn.Dropout, draw from the global generators
         torch.manual_seed(derive(self.seeds[0], "train", self.epoch + 1))
         self.model.train()
         images, labels = self.images.trainset.images, self.images.trainset.labels
         black = -torch.tensor(self.images.mean, device=self.device) / torch.tensor(self.images.std, device=self.device)
+        losses, correct = [], []  # of the batches, on their device: to ask for a number would wait for it
         for number, indices in enumerate(orders[0].split(self.batch_size), start=self.epoch * self.batches):
             batch = images[indices]
             if self.augmentation:
                 batch = augment(batch, black, **self.augmentation)
-            self.step(number, batch, labels[indices])
+            loss, logits = self.step(number, batch, labels[indices])
+            losses.append(loss * len(indices))
+            correct.append((logits.argmax(1) == labels[indices]).sum())
             if self.schedule and self.interval == "step":
                 self.schedule.step()
         if self.schedule and self.interval == "epoch":
             self.schedule.step()
+        samples = orders.shape[1]
+        loss = torch.stack(losses).cpu().double().sum() / samples
+        return [{"train_loss": float(loss), "train_acc": int(torch.stack(correct).sum()) / samples}]
 
-    def step(self, number: int, batch: Tensor, labels: Tensor) -> None:
-        """An optimizer step on one batch; `number` counts them over the whole training, from 0."""
+    def step(self, number: int, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """An optimizer step on one batch; `number` counts them over the whole training, from 0.
+
+        Returns the mean loss and the logits [batch, classes] before it.
+        """
         self.optimizer.zero_grad()
         with (
             self.dropout.step(number),
             torch.autocast(self.device.type, self.precision, enabled=self.precision is not None),
         ):
-            loss = F.cross_entropy(self.model(batch), labels)
+            logits = self.model(batch)
+            loss = F.cross_entropy(logits, labels)
         self.scaler.scale(loss).backward()
         self.clip_gradients_of_model()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        return loss.detach(), logits.detach()
 
     def clip_gradients_of_model(self) -> None:
         limit = self.options.get("gradient_clip_val")
@@ -89,12 +101,12 @@ class TorchPack(Pack):
             nn.utils.clip_grad_norm_(self.model.parameters(), limit)
 
     def states(self) -> list[State]:
-        return [{key: value.detach().cpu() for key, value in self.model.state_dict().items()}]
+        return [{key: copied(value.detach()) for key, value in self.model.state_dict().items()}]
 
     def training_states(self) -> list[dict[str, Any]]:
         schedule = self.schedule.state_dict() if self.schedule else None
         scaler = {"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {}
-        return [{"optimizer": self.optimizer.state_dict(), "schedule": schedule, **scaler}]
+        return [copied({"optimizer": self.optimizer.state_dict(), "schedule": schedule, **scaler})]
 
     def load(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:
         self.model.load_state_dict(states[0])
@@ -104,9 +116,19 @@ class TorchPack(Pack):
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(training_states[0]["scaler"])
 
-    def evaluate(self) -> list[Metrics]:
+    def evaluate(self, splits: Sequence[str]) -> list[Metrics]:
         metrics: Metrics = {}
-        for name in ("train", "val", "test"):
-            loss, accuracy = evaluate(self.model, getattr(self.images, f"{name}set"))
+        batch = evaluation_batch(self.model, self.images.trainset.images)
+        for name in splits:
+            loss, accuracy = evaluate(self.model, getattr(self.images, f"{name}set"), batch)
             metrics |= {f"{name}_loss": loss, f"{name}_acc": accuracy}
         return [metrics]
+
+
+def copied(value: Any) -> Any:
+    """A copy of nested plain values, with tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.to("cpu", copy=True)
+    if type(value) in (list, tuple):
+        return type(value)(map(copied, value))
+    return {key: copied(item) for key, item in value.items()} if type(value) is dict else copy.deepcopy(value)

@@ -10,12 +10,13 @@ from typing import Any, Self
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.format.node_table import read_nodes, write_nodes
+from zoo.format.train_metrics import train_metrics
 from zoo.node.node import Node, canonical, flattened
 from zoo.node.released import released
 from zoo.node.steps import batches_per_epoch
 
-# What all models of a zoo have in common: images, architecture, the user's code, and how long is trained.
-SHARED = ("data", "model", "trainer.max_epochs")
+# What all models of a zoo have in common: images, architecture, the user's code, how long is trained, what is recorded.
+SHARED = ("data", "model", "trainer.max_epochs", "train_metrics")
 SHARED_GROUPS = ("data.", "sources.")
 
 Row = dict[str, Any]  # a node's values by the names one types
@@ -49,6 +50,7 @@ class Manifest:
         elif paths.nodes(folder).exists():
             rows = {name: config["protocol"] | row for name, row in read_nodes(folder).items()}
         rows |= rows_of_runs(folder, [name for name, row in rows.items() if row])
+        rows = {name: row and with_train_metrics(row) for name, row in rows.items()}
         return cls(folder, rows, config["commands"], config.get("images"))
 
     def including(self, nodes: Mapping[str, Node], command: Sequence[str], images: str | None = None) -> Self:
@@ -69,7 +71,7 @@ class Manifest:
 
     def extended(self, nodes: Mapping[str, Node]) -> dict[str, Row]:
         """All rows, when a command may train its nodes for more epochs than the sweep's so far."""
-        new = {name: node.flat for name, node in nodes.items()}
+        new = {name: with_train_metrics(node.flat) for name, node in nodes.items()}
         before, now = self.max_epochs, max_epochs(new)
         if before is not None and now is not None and now < before:
             raise ZooError(
@@ -133,6 +135,11 @@ class Manifest:
                 "released": {key: found[0] if len(found) == 1 else found for key, found in old.items()},
             },
         )
+
+
+def with_train_metrics(row: Row) -> Row:
+    """The row of a node of before there was a choice says what that had; another is left as it is."""
+    return {**row, "train_metrics": train_metrics(row)}
 
 
 def is_shared(key: str) -> bool:

@@ -25,7 +25,7 @@ class Tally:
         """`runs`: the run directories, each with the number of epochs after which it is done."""
         self.target = dict(runs)
         self.stop_diverged = stop_diverged
-        self.seen: dict[Path, int] = {}  # modification times of the records
+        self.seen: dict[Path, tuple[int, int]] = {}  # sizes and modification times of the records
         self.epochs: dict[Path, int] = {}
         self.accuracy: dict[Path, float] = {}  # on the test images; where there are none, on the validation images
         self.measured = "test"
@@ -37,13 +37,14 @@ class Tally:
         """Read the records of these runs that changed since they were last looked at."""
         for run in runs:
             try:
-                changed = paths.result(run).stat().st_mtime_ns
+                status = paths.result(run).stat()
             except FileNotFoundError:
                 continue
-            if changed == self.seen.get(run):
+            seen = status.st_size, status.st_mtime_ns
+            if seen == self.seen.get(run):
                 continue
             records, damage = read_whole_records(run)
-            self.seen[run] = changed
+            self.seen[run] = seen
             self.epochs[run] = max(len(records) - 1, 0)
             (self.damaged.add if damage else self.damaged.discard)(run)
             if self.epochs[run]:  # an untrained model's accuracy says nothing about the sweep

@@ -38,7 +38,7 @@ def recent_rate(tally: Tally) -> float:
     """Epochs per second over the last `RECENT` seconds, by when the records say that their epochs ended."""
     since = time.time() - RECENT
     ended = 0
-    for run, changed in tally.seen.items():
+    for run, (_, changed) in tally.seen.items():
         moment = changed / 1e9
         for record in reversed(read_whole_records(run)[0][1:] if moment > since else []):
             if moment <= since:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zoo.errors import ZooError
+from zoo.format.train_metrics import CHOICES
 from zoo.node.node import MAX_NAME
 from zoo.run.engine import ENGINES
 
@@ -24,6 +25,8 @@ def check_config(config: Mapping[str, Any]) -> None:
             raise ZooError(f"the YAML file of this {group} has no `name`: give it one, which the models' names show")
     if config["engine"] not in ENGINES:
         raise ZooError(f"unknown engine={config['engine']}: choose from {', '.join(ENGINES)}")
+    if config["train_metrics"] not in CHOICES:
+        raise ZooError(f"unknown train_metrics={config['train_metrics']}: choose from {', '.join(CHOICES)}")
     name = config["zoo"].get("name")
     if not isinstance(name, str | int) or not re.fullmatch(r"[\w.+-]*\w[\w.+-]*", str(name)):
         raise ZooError(f"zoo.name={name}: must be a folder's name, of letters, digits and _.+-")
