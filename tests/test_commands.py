@@ -83,7 +83,7 @@ class Perceptron(nn.Sequential):
 CHOICE = """
 name: perceptron
 image_size: 28
-_target_: my_networks.Perceptron
+_target_: my_perceptrons.Perceptron
 width: 16
 classes: ${data.classes}
 """
@@ -92,7 +92,7 @@ classes: ${data.classes}
 @pytest.fixture
 def perceptron(tmp_path: Path) -> list[str]:
     """A user's own architecture in the folder; the command that trains it."""
-    (tmp_path / "my_networks.py").write_text(ARCHITECTURE)
+    (tmp_path / "my_perceptrons.py").write_text(ARCHITECTURE)
     (tmp_path / "conf/model").mkdir(parents=True)
     (tmp_path / "conf/model/perceptron.yaml").write_text(CHOICE)
     (tmp_path / "conf/data").symlink_to(ROOT / "tests/conf/data")
@@ -104,7 +104,6 @@ def test_a_new_architecture_is_one_class_and_one_yaml_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, perceptron: list[str]
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "my_networks", raising=False)
     monkeypatch.setattr("zoo.launch.local.LocalWorkers", InThisProcess)
     assert typed(monkeypatch, tmp_path, "train", *perceptron) is None
     assert typed(monkeypatch, tmp_path, "analyze") is None

@@ -154,7 +154,7 @@ network.load_state_dict(torch.load(checkpoint, weights_only=True))
 SPLIT = torch.load("dataset.pt", weights_only=True)["SPLITset"]
 with torch.inference_mode():
     predicted = network(SPLIT["images"]).argmax(1)
-print((predicted == SPLIT["labels"]).double().mean().item(), "=", model["SPLIT_acc"])"""
+print((predicted == SPLIT["labels"]).double().mean().item(), "RELATION", model["SPLIT_acc"])"""
 
 ONE_FILE = """\
 states = load_file("weights.safetensors")["weights"]  # [models, epochs, parameters], rows as in models.csv"""
@@ -242,7 +242,10 @@ def plain_example(zoo: Path, protocol: Mapping[str, Any]) -> str:
     """How to load the zoo without this project, and score a model on the test images, or the next best that it has."""
     split = next(split for split in SPLITS if protocol[f"data.{split}"])
     states = SHARDS if paths.weights_index(zoo).exists() else ONE_FILE
-    return PLAIN.replace("STATES", states).replace("IMAGES", SPLITS[split]).replace("SPLIT", split)
+    running = split == "train" and train_metrics(protocol) == RUNNING
+    relation = "now; while it was trained" if running else "="
+    example = PLAIN.replace("STATES", states).replace("RELATION", relation)
+    return example.replace("IMAGES", SPLITS[split]).replace("SPLIT", split)
 
 
 def setting(key: str, value: str, models: pd.DataFrame) -> tuple[str, str]:
