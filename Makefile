@@ -9,10 +9,10 @@ demo: .venv/installed
 	$(BIN)/python analyze.py
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations 10 --cov zoo --cov-report term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --durations 10
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov zoo --cov-report term:skip-covered
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -72,7 +72,7 @@ def test_where_no_kernel_compiles_the_installation_goes_on(tmp_path: Path) -> No
 
 @pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
 def test_make_says_what_it_installs_before_it_begins() -> None:
-    command = ["make", "--dry-run", "--always-make", ".venv/installed"]
+    command = ["make", "--no-print-directory", "--dry-run", "--always-make", ".venv/installed"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "about 5 GB" in done.stdout.splitlines()[0]
 

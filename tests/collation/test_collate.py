@@ -351,7 +351,7 @@ def test_what_is_no_older_state_of_the_zoo_is_refused(sweep: Path, copied: Path,
         assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, pytest.param(OSError, marks=pytest.mark.slow)])
 def test_an_interrupted_collation_leaves_the_old_zoo(
     copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:

@@ -518,6 +518,7 @@ def prepare_elsewhere(folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_one_process_prepares_and_the_others_wait(tmp_path):
     with locks.locked(paths.preparation_lock(tmp_path)):
         other = prepare_elsewhere(tmp_path)

@@ -149,6 +149,7 @@ def test_a_worker_that_leaves_hands_its_runs_to_the_next_and_stopping_leaves_tha
     assert machines.workers[1].poll() is None
 
 
+@pytest.mark.slow
 def test_a_lost_scheduler_is_one_clear_error(
     node: Node, cluster: Callable[[int], Cluster], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,7 +190,7 @@ class Interrupted(InThisProcess):
         return super().submit(function, nodes)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_interrupted(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -40,7 +40,7 @@ def test_it_ends_by_saying_where_the_weights_are(
 
 
 @pytest.mark.parametrize("engine", ["auto", "torch"])
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interrupted(
     command: Callable[..., object],
     tmp_path: Path,
@@ -79,7 +79,7 @@ def test_a_run_that_is_being_trained(command: Callable[..., object], tmp_path: P
         )
 
 
-@pytest.mark.parametrize("launcher", ["basic", "zoo"])
+@pytest.mark.parametrize("launcher", [pytest.param("basic", marks=pytest.mark.slow), "zoo"])
 def test_the_sweeper_of_hydra(
     command: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:

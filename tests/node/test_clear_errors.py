@@ -12,7 +12,9 @@ from zoo.node import clear_errors
 
 LONG = 250 * "a"
 TINY = ["data=tiny", "trainer.max_epochs=1"]
-SINGLE_OR_SWEPT = pytest.mark.parametrize("flags", [[], ["-m"]], ids=["single", "sweep"])
+SINGLE_OR_SWEPT = pytest.mark.parametrize(
+    "flags", [pytest.param([], id="single", marks=pytest.mark.slow), pytest.param(["-m"], id="sweep")]
+)
 
 
 @SINGLE_OR_SWEPT

@@ -26,7 +26,10 @@ def loader() -> Iterator[ConfigLoader]:
         ["optim=adam,sgd", "optim.lr=1e-3,1e-4", "schedule=one_cycle"],
         ["model=cnn_small,cnn_large", "data=mnist,cifar10", "model.dropout=0,0.5"],
         ["+zoo=mnist_hyp_rand", "init=uniform,normal", "draw=0,1", "optim.lr=1e-3,1e-2"],
-        ["+note=a,b", "optim.betas=[0.8,0.9],[0.9,0.99]", "batch_size=${seed},7", "seed=3,4"],
+        pytest.param(
+            ["+note=a,b", "optim.betas=[0.8,0.9],[0.9,0.99]", "batch_size=${seed},7", "seed=3,4"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_nodes_are_what_hydra_composes(loader: ConfigLoader, overrides: list[str]) -> None:

@@ -56,7 +56,7 @@ def test_a_model_does_not_depend_on_its_pack(nodes: Callable[..., list[Node]]) -
         assert_same_states(node.run, other.run, 3)
 
 
-@pytest.mark.parametrize("optim", ["adam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("optim", [pytest.param("adam", marks=pytest.mark.slow), "sgd", "rmsprop"])
 def test_a_pack_goes_on_from_where_all_its_models_can(nodes: Callable[..., list[Node]], optim: str) -> None:
     """Interrupted while the second epoch's records are written: some models have theirs, others don't."""
     pack = [*PACK, f"optim={optim}", *(["seed=0,1"] if optim != "adam" else [])]  # adam's is wider than the lanes
