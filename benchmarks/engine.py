@@ -25,11 +25,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.utils.data import DataLoader, TensorDataset
 
 from zoo.engines import lanes
+from zoo.installation import CONF
+from zoo.node import resolvers
 
 BATCH = 10
 IMAGES = 2000
@@ -151,7 +154,10 @@ def pack_of_one(args: argparse.Namespace, network: str, images: Tensor, labels: 
     optim = {"_partial_": True, "_target_": f"torch.optim.{OPTIMIZERS[args.optimizer]}", "lr": LR}
     optim |= {"momentum": 0.9} if args.optimizer == "sgd" else {}
     optim |= {"fused": True} if args.optimizer != "rmsprop" else {}
-    config = {"seed": 0, "batch_size": BATCH, "optim": optim, "augmentation": {}, "schedule": {}}
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = resolvers.plain(compose("train", [f"batch_size={BATCH}"])) | {
+            "optim": optim | {"name": args.optimizer}
+        }
     model = Network(network, args.activation, args.dropout)
     pack = TorchPack(Node(config), model, Images("random", split, split, split, 0, [], [0.0], [1.0]))
     return lambda seconds: fitted(pack, None, -(-len(images) // BATCH), seconds)
