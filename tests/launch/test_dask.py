@@ -27,7 +27,7 @@ from zoo.node.node import Node
 pytest.importorskip("distributed")
 
 from zoo.launch.dask import DaskWorkers  # noqa: E402  what it needs may be missing
-from zoo.launch.training_process import ProcessDied
+from zoo.launch.local import ProcessDied
 
 
 class Cluster:

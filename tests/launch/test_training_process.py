@@ -11,7 +11,8 @@ from tests.tasks import tell_process
 pytest.importorskip("distributed")
 
 from zoo.launch import training_process  # noqa: E402  what it needs may be missing
-from zoo.launch.training_process import ProcessDied, train
+from zoo.launch.local import ProcessDied
+from zoo.launch.training_process import train
 
 
 class Process:

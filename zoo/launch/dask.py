@@ -17,13 +17,14 @@ from hydra.utils import instantiate
 from joblib import cpu_count
 
 from zoo.errors import ZooError
+from zoo.launch.local import ProcessDied
 from zoo.launch.worker import Outcome
 from zoo.node.node import Node
 
 try:
     from distributed import CancelledError, Client, KilledWorker, LocalCluster
 
-    from zoo.launch.training_process import Function, ProcessDied, train
+    from zoo.launch.training_process import Function, train
 except ImportError as missing:
     raise ZooError("hydra/launcher=dask needs Dask: pip install 'model-zoos[dask]'") from missing
 

@@ -16,20 +16,16 @@ from pathlib import Path
 
 from distributed import Reschedule, Status, Worker, get_worker
 
+from zoo.launch.local import DYING, ProcessDied
 from zoo.launch.worker import Outcome, begin
 from zoo.node.node import Node
 from zoo.processes import ONE_THREAD
 
 LOOK_EVERY = 0.5  # seconds between two looks at whether a run is still wanted
 IDLE = 60.0  # seconds without work after which a training process ends
-DYING = 5.0  # seconds that a process may take to end after it has closed its connection
 ENDED_IDLE = "exit code 0"
 
 Function = Callable[[Sequence[Node]], list[Outcome]]
-
-
-class ProcessDied(Exception):
-    """A training process ended without an answer."""
 
 
 def train(folder: Path, function: Function, nodes: Sequence[Node]) -> list[Outcome]:
