@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from zoo.format.node_table import node_names
-from zoo.run.record import read_records
+from zoo.format.record import read_records
 
 ROOT = Path(__file__).parent.parent
 PAPER = {"mean": 91.1, "std": 0.9}

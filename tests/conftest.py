@@ -12,10 +12,10 @@ from hydra.core.global_hydra import GlobalHydra
 
 from zoo.analyze import make_zoo
 from zoo.disk import paths
+from zoo.format.record import read_records
 from zoo.installation import CONF
 from zoo.node.grid import Grid
 from zoo.node.node import Node
-from zoo.run.record import read_records
 from zoo.run.run import train
 from zoo.sweep.sweep import training
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoo.disk import files, paths
+from zoo.format.record import LOSSES, SECONDS
 from zoo.launch.worker import Outcome
 from zoo.node.node import Node
-from zoo.run.record import LOSSES, SECONDS
 
 
 def tell_process(nodes: Sequence[Node]) -> list[Outcome]:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.run.test_run import assert_same_states
 from tests.typed import InThisProcess, typed
-from zoo.run.record import read_records
+from zoo.format.record import read_records
 
 ROOT = Path(__file__).parent.parent
 NO_MAC = pytest.mark.skipif(sys.platform == "darwin", reason="it may have this device")

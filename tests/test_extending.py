@@ -20,9 +20,9 @@ from zoo import ZooDataset
 from zoo.analyze import make_zoo
 from zoo.disk import paths
 from zoo.engines import lanes
+from zoo.format.record import read_records
 from zoo.node.grid import Grid
 from zoo.node.node import Node
-from zoo.run.record import read_records
 
 ROOT = TESTS.parent
 PAGE = ROOT / "docs/extending.md"

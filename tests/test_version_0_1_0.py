@@ -12,7 +12,7 @@ from zoo import ZooDataset
 from zoo.analyze import make_zoo
 from zoo.disk import paths
 from zoo.errors import ZooError
-from zoo.run.record import read_records, read_state
+from zoo.format.record import read_records, read_state
 
 OLD = Path(__file__).parent / "version_0_1_0"
 COMMAND = ["seed=0,1", "model.dropout=0,0.5", "trainer.max_epochs=2"]

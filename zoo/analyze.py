@@ -17,20 +17,13 @@ def make_zoo(sweep: Path, zoo: Path) -> dict[str, Any]:
     The zoo appears when it is complete; until then an older one stays. Raises ZooError if there is nothing to
     collate, if the models don't make one zoo, or if `zoo` is there and is anything but an older state of this zoo.
     """
-    from zoo.analysis.analyze import analyze  # PyTorch is imported where it is needed: --help takes no second
-    from zoo.collation.collate import collate, require_replaceable
-    from zoo.disk.files import storage_errors
-    from zoo.disk.folders import replacing
-    from zoo.disk.paths import archive
-    from zoo.publication.readme import document
+    from zoo.collation.collate import collate, require_replaceable  # PyTorch is imported where it is needed: --help
+    from zoo.disk.files import storage_errors  # takes no second
+    from zoo.publication import make
 
     with storage_errors():
         require_replaceable(zoo, sweep)
-        with replacing(zoo, archive(zoo)) as new:
-            missing = collate(sweep, new)
-            summary = analyze(new, zoo.name, missing)
-            document(new, summary)
-    return summary
+        return make.make_zoo(zoo, lambda new: collate(sweep, new))
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="analyze")

@@ -27,8 +27,8 @@ from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.latest import latest_sweep
 from zoo.format.node_table import read_nodes, write_nodes
+from zoo.format.record import read_records, read_state
 from zoo.publication import readme as card
-from zoo.run.record import read_records, read_state
 
 EPOCHS = 3  # of the fixture `sweep`
 

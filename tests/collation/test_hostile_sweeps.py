@@ -24,7 +24,7 @@ from zoo.data.images import Images
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.format.architecture import Architecture
-from zoo.run.record import read_records
+from zoo.format.record import read_records
 
 __all__ = ["copied"]  # the fixture
 

@@ -22,9 +22,9 @@ from zoo.analyze import make_zoo
 from zoo.dataset.dataset import SPLITS, split_models
 from zoo.disk import paths
 from zoo.errors import ZooError
+from zoo.format.record import read_records, read_state
 from zoo.format.weights import Weights, WeightsWriter
 from zoo.node.build import build
-from zoo.run.record import read_records, read_state
 
 EPOCHS = 3  # of the fixture `sweep`
 

@@ -17,9 +17,9 @@ from tests.run.test_run import assert_same_states
 from tests.test_commands import ROOT, TINY, train
 from tests.typed import InThisProcess, typed
 from zoo.disk import paths
+from zoo.format.record import read_records
 from zoo.launch.worker import Outcome
 from zoo.node.node import Node
-from zoo.run.record import read_records
 
 EPOCHS = 6
 SWEEP = ["-m", "seed=range(0,4)", f"trainer.max_epochs={EPOCHS}", "hydra.launcher.n_jobs=1"]

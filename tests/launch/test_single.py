@@ -11,8 +11,8 @@ import pytest
 from tests.run.test_run import assert_same_states
 from tests.typed import InThisProcess, typed
 from zoo.disk import locks, paths
+from zoo.format.record import read_records
 from zoo.run.pack import Pack
-from zoo.run.record import read_records
 from zoo.run.recorder import Recorder
 
 TINY = ["data=tiny", "zoo.name=tiny", "trainer.max_epochs=3", "data.cache=cache"]

@@ -14,13 +14,13 @@ from tests.run.test_run import assert_same_states
 from zoo.data.images import Images, Split
 from zoo.disk import files, paths
 from zoo.engines import lanes
+from zoo.format.record import load, read_records, read_state
 from zoo.models.evaluate import evaluate
 from zoo.node.build import build_model
 from zoo.node.grid import Grid
 from zoo.node.node import Node
 from zoo.run.engine import unsupported
 from zoo.run.lanes_pack import LanesPack
-from zoo.run.record import load, read_records, read_state
 from zoo.run.run import from_common_epochs, train
 from zoo.run.torch_pack import TorchPack
 

@@ -14,7 +14,7 @@ import torch
 from tests.conftest import flipped
 from zoo.disk import paths
 from zoo.errors import ZooError
-from zoo.run.record import read_records, read_state, read_training_state, read_whole_records
+from zoo.format.record import read_records, read_state, read_training_state, read_whole_records
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from tests.conftest import flipped, prepare, train_sweep
 from tests.run.test_run import Interruption, assert_same_states
 from zoo.disk import paths
 from zoo.errors import ZooError
+from zoo.format.record import read_records
 from zoo.node.grid import Grid
 from zoo.node.node import Node
-from zoo.run.record import read_records
 from zoo.run.recorder import Recorder
 from zoo.run.resumption import from_common_epochs
 from zoo.run.run import train

@@ -11,9 +11,9 @@ from tests.conftest import train_sweep
 from zoo.data.images import Images
 from zoo.disk import paths
 from zoo.errors import ZooError
+from zoo.format.record import read_records, read_state
 from zoo.models.evaluate import evaluate
 from zoo.node.build import build_model
-from zoo.run.record import read_records, read_state
 from zoo.run.recorder import Recorder
 
 METRICS = [f"{split}_{metric}" for split in ("train", "val", "test") for metric in ("loss", "acc")]

@@ -14,13 +14,13 @@ from tests.conftest import prepare
 from zoo.data.images import Images, Split
 from zoo.disk import paths
 from zoo.engines.lanes import dropout_mask
+from zoo.format.record import read_records, read_state
 from zoo.models.evaluate import evaluate, evaluation_batch
 from zoo.node.build import build_model, build_schedule
 from zoo.node.grid import Grid
 from zoo.node.node import Node
 from zoo.random import data_order, derive
 from zoo.run.pack import State
-from zoo.run.record import read_records, read_state
 from zoo.run.run import train
 
 

@@ -17,13 +17,13 @@ from zoo.data.images import Images, Split
 from zoo.disk import paths
 from zoo.engines import lanes
 from zoo.errors import ZooError
+from zoo.format.record import Record, read_records, read_state
 from zoo.models.evaluate import evaluate
 from zoo.node.build import build_model
 from zoo.node.grid import Grid
 from zoo.node.node import Node
 from zoo.random import data_order
 from zoo.run import lanes_pack, torch_pack
-from zoo.run.record import Record, read_records, read_state
 from zoo.run.run import train
 
 ENGINES = ["auto", "torch"]

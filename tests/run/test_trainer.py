@@ -16,9 +16,9 @@ from zoo.dataset.dataset import ZooDataset
 from zoo.disk import paths
 from zoo.engines import lanes
 from zoo.errors import ZooError
+from zoo.format.record import ACCURACIES, LOSSES, read_records, read_state
 from zoo.node.grid import Grid
 from zoo.node.node import Node
-from zoo.run.record import ACCURACIES, LOSSES, read_records, read_state
 from zoo.run.run import train
 
 Nodes = Callable[..., list[Node]]

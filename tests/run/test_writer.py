@@ -14,11 +14,11 @@ from tests.conftest import prepare
 from tests.run.test_run import Interruption, assert_same_states
 from zoo.disk import files, paths
 from zoo.engines import lanes
+from zoo.format.record import read_records
 from zoo.node.grid import Grid
 from zoo.node.node import Node
 from zoo.run import writer
 from zoo.run.pack import Pack
-from zoo.run.record import read_records
 from zoo.run.run import train
 
 Nodes = Callable[..., list[Node]]

@@ -13,8 +13,8 @@ from tests.conftest import train_sweep
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format.node_table import read_nodes, write_nodes
+from zoo.format.record import read_records, read_state
 from zoo.node.user_code import code_of
-from zoo.run.record import read_records, read_state
 from zoo.sweep.manifest import Manifest, spans_training
 
 COMMAND = ["seed=range(0,4)", "model.dropout=0,0.5", "trainer.max_epochs=3"]  # of the fixture `sweep`

@@ -5,7 +5,6 @@ import json
 import shutil
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,16 @@ from tqdm import tqdm
 from zoo.collation import old_sweeps
 from zoo.collation.config import COPIED, read_config
 from zoo.collation.reading import own_file, reason
-from zoo.collation.runs import Params, Records, Taken, find_nodes, measured, take_runs
+from zoo.collation.runs import Taken, find_nodes, measured, take_runs
 from zoo.data.errors import DataError
 from zoo.data.images import Images
 from zoo.disk import files, paths
+from zoo.disk.folders import require_name
 from zoo.errors import ZooError
-from zoo.format import tables
 from zoo.format.architecture import Architecture
-from zoo.format.escape import one_line
 from zoo.format.model_source import is_model_source
 from zoo.format.train_metrics import train_metrics
-from zoo.format.weights import WeightsWriter
+from zoo.format.zoo_writer import Member, Params, Records, ZooWriter
 from zoo.installation import command
 from zoo.processes import mapping
 
@@ -43,15 +41,6 @@ SECONDS_A_NUMBER = 1e-8  # of a state
 LISTED = 20  # runs that are left out, in an error; the others are counted
 
 
-@dataclass(frozen=True)
-class Member:
-    """A model that is in the zoo."""
-
-    params: Params
-    variant: int  # of the architecture
-    records: Records
-
-
 def collate(sweep: Path, zoo: Path) -> dict[str, str]:
     """Put the models of a sweep, their tables and their weights into the empty folder `zoo`. The sweep stays as it is.
 
@@ -65,21 +54,19 @@ def collate(sweep: Path, zoo: Path) -> dict[str, str]:
     params = in_order(nodes.values(), factors)
     require_some(sweep, params, missing)
     architecture, source = describe(sweep, params)
-    kept: list[Member] = []
     names = [node["node"] for node in params]
     with (
-        WeightsWriter(zoo, epochs + 1, architecture.length) as weights,
+        ZooWriter(zoo, architecture, epochs, factors) as writer,
         closing(take_all(sweep, zoo, architecture, epochs + 1, names)) as taken,
     ):
         for node, found in zip(params, taken, strict=True):
             try:
-                kept.append(add_run(sweep, node, found, kept, zoo, weights))
+                add_run(sweep, node, found, writer)
             except ZooError as error:
                 missing[node["node"]] = reason(error, sweep)
-        require_some(sweep, kept, missing)
-    write_description(zoo, architecture, source)
+        require_some(sweep, writer.members, missing)
+    files.write_text(paths.model_source(zoo), source)
     copy_files(sweep, zoo)
-    write_tables(zoo, kept, factors, epochs)
     return missing
 
 
@@ -98,7 +85,7 @@ def damaged(path: Path, sweep: Path) -> str:
 def require_replaceable(zoo: Path, sweep: Path) -> None:
     """Raise ZooError if making the zoo of `sweep` in the folder `zoo` would destroy anything but an older one."""
     read_config(sweep)
-    require_name(zoo)
+    require_name(zoo, "zoo_dir")
     if zoo.resolve().is_relative_to(sweep.resolve()) or sweep.resolve().is_relative_to(zoo.resolve()):
         raise ZooError(f"zoo_dir={zoo} and sweep={sweep} lie one in the other: choose another zoo_dir")
     if not zoo.exists() or (zoo.is_dir() and not any(zoo.iterdir())):
@@ -114,21 +101,6 @@ def require_replaceable(zoo: Path, sweep: Path) -> None:
             f"{zoo} holds {len(others)} models that {left} (such as {others[0]}): "
             "choose another zoo_dir, or move it away"
         )
-
-
-def require_name(zoo: Path) -> None:
-    """Raise ZooError if there can be no folder `zoo`, or if it has no name of its own."""
-    try:
-        zoo.resolve().exists()
-        named = zoo.name not in ("", "..")
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # too long, with characters that no name has, links in a circle
-        raise ZooError(f"zoo_dir={one_line(zoo)} can't be a folder ({error}): choose another") from error
-    if not named:
-        raise ZooError(f"zoo_dir={zoo} has no name of its own: give the folder by its name")
 
 
 def in_order(nodes: Iterable[Params], factors: Sequence[str]) -> list[Params]:
@@ -160,12 +132,6 @@ def describe(sweep: Path, nodes: Sequence[Params]) -> tuple[Architecture, str]:
     return architecture, text
 
 
-def write_description(zoo: Path, architecture: Architecture, source: str) -> None:
-    files.write_text(paths.model_source(zoo), source)
-    architecture.save(paths.architecture(zoo))
-    files.write_json(paths.index_dict(zoo), architecture.index_dict())
-
-
 def copy_files(sweep: Path, zoo: Path) -> None:
     for name in COPIED:
         if name(sweep).exists():
@@ -193,22 +159,19 @@ def processes_for(states: int, parameters: int) -> int:
     return max(1, min(cpu_count(), int(seconds / SECONDS_A_PROCESS)))
 
 
-def add_run(
-    sweep: Path, node: Params, found: Taken | str, others: Sequence[Member], zoo: Path, weights: WeightsWriter
-) -> Member:
+def add_run(sweep: Path, node: Params, found: Taken | str, writer: ZooWriter) -> None:
     """Put the states of a run that was taken among those of the others.
 
     Raises ZooError, and leaves nothing of the run, if it was not taken or can't be in one zoo with the others.
     """
     if isinstance(found, str):
         raise ZooError(found)
-    run, copy = sweep / node["node"], paths.runs(zoo) / node["node"]
-    if others and (difference := differing(node, found.records, run, others[0])):
+    run, copy = sweep / node["node"], paths.runs(writer.zoo) / node["node"]
+    if writer.members and (difference := differing(node, found.records, run, writer.members[0])):
         shutil.rmtree(copy)
-        raise ZooError(f"{difference} than {others[0].params['node']}")
-    weights.add(vectors(paths.vectors(copy), len(found.records)))
+        raise ZooError(f"{difference} than {writer.members[0].params['node']}")
+    writer.add(node, found.variant, found.records, vectors(paths.vectors(copy), len(found.records)))
     paths.vectors(copy).unlink()
-    return Member(node, found.variant, found.records)
 
 
 def differing(node: Params, records: Records, run: Path, first: Member) -> str | None:
@@ -232,11 +195,3 @@ def require_some(sweep: Path, runs: Sequence[Any], missing: Mapping[str, str]) -
             lines[LISTED:] = [f"  and {len(lines) - LISTED:,} more"]
         how = f"train it by `{command('train')}`"
         raise ZooError("\n".join([f"{sweep} holds no run to collate, of {len(missing):,}: {how}", *lines]))
-
-
-def write_tables(zoo: Path, kept: Sequence[Member], factors: Sequence[str], epochs: int) -> None:
-    """Write the tables of models and of states."""
-    states = tables.states([member.records for member in kept])
-    params, variants = [member.params for member in kept], [member.variant for member in kept]
-    tables.write(paths.models(zoo), tables.models(params, variants, factors, states, epochs))
-    tables.write(paths.metrics(zoo), states)

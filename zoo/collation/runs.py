@@ -18,10 +18,8 @@ from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.node_table import node_names
 from zoo.format.reading import is_plain_name
-from zoo.run.record import STATE_DIGEST, Missing, check_optimizer, read_records
-
-Params = dict[str, Any]  # what a params.json holds
-Records = list[dict[str, Any]]  # a model's, by epoch
+from zoo.format.record import STATE_DIGEST, Missing, check_optimizer, read_records
+from zoo.format.zoo_writer import Params, Records
 
 
 @dataclass(frozen=True)

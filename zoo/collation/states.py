@@ -6,7 +6,7 @@ import numpy as np
 
 from zoo.collation.layout import Layout
 from zoo.format.architecture import Architecture
-from zoo.run.record import own_content, state_in
+from zoo.format.record import own_content, state_in
 
 
 class StateReader:

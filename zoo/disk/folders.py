@@ -49,6 +49,24 @@ def replacing(folder: Path, archive: Path | None = None) -> Iterator[Path]:
             zip_folder(folder, archive)
 
 
+def require_name(folder: Path, option: str) -> None:
+    """Raise ZooError, which names the `option` it was given by, if there can be no such folder, or it has no name."""
+    try:
+        folder.resolve().exists()
+        named = folder.name not in ("", "..")
+    except (OSError, ValueError, RuntimeError) as error:  # too long, odd characters, links in a circle
+        raise ZooError(f"{option}={str(folder)!r} can't be a folder ({error}): choose another") from error
+    if not named:
+        raise ZooError(f"{option}={folder} has no name of its own: give the folder by its name")
+
+
+def require_new(folder: Path, option: str) -> None:
+    """Raise ZooError unless `folder` can be made: nothing that is there is ever replaced by it."""
+    require_name(folder, option)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ZooError(f"{option}={str(folder)!r} is there: choose another, or move it away")
+
+
 @contextlib.contextmanager
 def alone(lock: Path) -> Iterator[None]:
     """Hold the lock file, and remove it at the end. Raises ZooError while another process holds it."""

@@ -12,12 +12,13 @@ import torch
 
 from zoo.data.images import Images, Split
 from zoo.disk import paths
+from zoo.format.record import read_whole_records
 from zoo.launch.packing import pack
 from zoo.node.build import build_model
 from zoo.node.node import Node
 from zoo.node.steps import batches_per_epoch
 from zoo.run.engine import PER_MODEL, unsupported
-from zoo.run.record import is_complete, read_whole_records
+from zoo.run.record import is_complete
 from zoo.sweep.check import check
 from zoo.sweep.manifest import Manifest
 

@@ -8,11 +8,11 @@ from hydra.types import RunMode
 
 from zoo.disk import files, locks, paths
 from zoo.errors import ZooError
+from zoo.format.record import read_records
 from zoo.launch.interrupt import interruptible
 from zoo.launch.packing import notice
 from zoo.launch.worker import write_hydra_record
 from zoo.node.node import Node
-from zoo.run.record import read_records
 from zoo.run.trainer_options import require_accelerator
 from zoo.sweep.progress import Progress, Tally
 from zoo.sweep.sweep import training

@@ -5,11 +5,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from zoo.format.record import Record, read_records
 from zoo.node.node import Node
 from zoo.run.environment import environment, note
 from zoo.run.lightning import pl
 from zoo.run.pack import Metrics, Pack, State
-from zoo.run.record import Record, read_records
 from zoo.run.resumption import keep_records, remove_optimizers
 from zoo.run.writer import Epoch, Writer
 

@@ -6,16 +6,9 @@ from pathlib import Path
 
 from zoo.disk import files, paths
 from zoo.errors import ZooError
+from zoo.format.record import Missing, Record, check_optimizer, check_state, read_whole_records
 from zoo.node.node import Node
-from zoo.run.record import (
-    Missing,
-    Record,
-    check_optimizer,
-    check_state,
-    finished_records,
-    read_whole_records,
-    require_own_files,
-)
+from zoo.run.record import finished_records, require_own_files
 
 Tell = Callable[[Path, str], None]  # is given a run, and what was done about its damaged files
 

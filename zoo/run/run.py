@@ -10,12 +10,13 @@ from torch import nn
 
 from zoo.data.images import Images
 from zoo.errors import ZooError
+from zoo.format.record import read_records, read_state, read_training_state
 from zoo.node.build import build, build_model
 from zoo.node.node import Node
 from zoo.run.engine import unsupported
 from zoo.run.lanes_pack import LanesPack
 from zoo.run.pack import Pack
-from zoo.run.record import claim, read_records, read_state, read_training_state
+from zoo.run.record import claim
 from zoo.run.recorder import Recorder
 from zoo.run.resumption import Tell, finish, from_common_epochs, tell
 from zoo.run.torch_pack import TorchPack

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from zoo.disk import files, paths
+from zoo.format.record import OPTIMIZER_DIGEST, STATE_DIGEST, Record
 from zoo.run.pack import State
-from zoo.run.record import OPTIMIZER_DIGEST, STATE_DIGEST, Record
 from zoo.run.resumption import keep_latest_optimizer
 
 

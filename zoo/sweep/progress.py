@@ -12,7 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from zoo.disk import paths
-from zoo.run.record import is_complete, read_whole_records
+from zoo.format.record import read_whole_records
+from zoo.run.record import is_complete
 
 LEAST_BAR = 10  # characters
 LINE_EVERY = 10.0  # seconds between two lines where there is no terminal

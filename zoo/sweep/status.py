@@ -9,7 +9,7 @@ from zoo.disk.locks import is_held
 from zoo.errors import ZooError
 from zoo.format.latest import latest_sweep
 from zoo.format.node_table import node_names
-from zoo.run.record import read_whole_records
+from zoo.format.record import read_whole_records
 from zoo.sweep.progress import Tally
 
 RECENT = 120.0  # seconds over which the speed is taken
