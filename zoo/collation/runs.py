@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from zoo.collation.reading import json_object, own_file, reading, reason
-from zoo.collation.states import StateReader
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.format import tables
@@ -19,6 +18,7 @@ from zoo.format.architecture import Architecture
 from zoo.format.node_table import node_names
 from zoo.format.reading import is_plain_name
 from zoo.format.record import STATE_DIGEST, Missing, check_optimizer, read_records
+from zoo.format.states import StateReader
 from zoo.format.zoo_writer import Params, Records
 
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.collation import layout as module
-from zoo.collation import states
 from zoo.collation.collate import collate
-from zoo.collation.layout import Layout
-from zoo.collation.states import StateReader
 from zoo.disk import files, paths
+from zoo.format import layout as module
+from zoo.format import states
 from zoo.format.architecture import Architecture
+from zoo.format.layout import Layout
+from zoo.format.states import StateReader
 from zoo.models.cnn import CNNLarge, CNNSmall
 from zoo.models.resnet import ResNet18
 
