@@ -46,8 +46,8 @@ class ParentZoo:
         found = self.ids.get(model) if isinstance(model, str) else model
         if type(found) is not int or not 0 <= found < len(self.nodes):
             raise ZooError(
-                f"init.model={model}: {self.path} has no such model. Give a node of {paths.models(self.path).name}, or an "
-                f"id from 0 to {len(self.nodes) - 1}; with -m also several, or * for all"
+                f"init.model={model}: {self.path} has no such model. Give a node of {paths.models(self.path).name}, or "
+                f"an id from 0 to {len(self.nodes) - 1}; with -m also several, or * for all"
             )
         return found
 

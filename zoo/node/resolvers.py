@@ -64,9 +64,9 @@ def choices_in(loader: ConfigLoader, search_path: str) -> str:
     return _known_choices[search_path]
 
 
-# `${parent:seed}`: the seed of the model that training starts from; `${random_seed:}`: a seed of its own for each of the
-# draws of the config it stands in; `${total_steps:}`: how many optimizer steps its training has; `${choices:}`: what
-# --help lists; `${typed:train}`: how that command is typed
+# `${parent:seed}`: the seed of the model that training starts from; `${random_seed:}`: a seed of its own for each of
+# the draws of the config it stands in; `${total_steps:}`: how many optimizer steps its training has; `${choices:}`:
+# what --help lists; `${typed:train}`: how that command is typed
 OmegaConf.register_new_resolver("parent", lambda key, *, _root_: parent_value(key, _root_), replace=True)
 OmegaConf.register_new_resolver("random_seed", lambda *, _root_: random_seed(_root_), replace=True)
 OmegaConf.register_new_resolver("total_steps", lambda *, _root_: total_steps(_root_), replace=True)
