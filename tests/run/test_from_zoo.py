@@ -86,7 +86,8 @@ def test_an_interrupted_run_goes_on_without_the_zoo(
     """Once it has an epoch of its own; before, it is clear what is missing."""
     [whole] = children(tmp_path / "whole", zoo, "init.model=0", f"engine={engine}")
     moved = shutil.copytree(zoo, tmp_path / "moved")
-    save, saved = Recorder.save, []
+    save = Recorder.save
+    saved: list[object] = []
 
     def interrupted(self: Recorder, module: object) -> None:
         if len(saved) == stop_after:
