@@ -94,8 +94,8 @@ def reorder(tensor: Tensor, axis: Axis, rank: int, order: Tensor) -> Tensor:
         order = (order.unsqueeze(-1) * axis.repeat + torch.arange(axis.repeat, device=order.device)).flatten(-2)
     if order.dim() == 1:
         return tensor.index_select(dim, order.to(tensor.device))
-    index = order.reshape(*order.shape[:-1], *(1,) * axis.axis, -1, *(1,) * (rank - axis.axis - 1))
-    return tensor.gather(dim, index.to(tensor.device).expand(tensor.shape))
+    shape = (*order.shape[:-1], *(1,) * axis.axis, order.shape[-1], *(1,) * (rank - axis.axis - 1))
+    return tensor.gather(dim, order.reshape(shape).to(tensor.device).expand(tensor.shape))
 
 
 class Permute:
