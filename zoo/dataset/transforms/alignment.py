@@ -1,7 +1,7 @@
 """Weight matching: the order of hidden units in which a model is most like a reference model.
 
-Coordinate descent of Ainsworth et al. 2023 (Git Re-Basin, arXiv:2209.04836): while the others stay, the best order of one
-group of units is a linear assignment. It ends in an order that no single group improves, not in the best of all.
+Coordinate descent of Ainsworth et al. 2023 (Git Re-Basin, arXiv:2209.04836): while the others stay, the best order of
+one group of units is a linear assignment. It ends in an order that no single group improves, not in the best of all.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,9 @@ class Align:
     """
 
     def __init__(self, spec: PermutationSpec, reference: Tensor, window: bool = False):
-        """`reference`: the weights [parameters]. With `window`, the last axis but one holds the epochs of one model: its
-        last finite epoch is matched, and all are put into that order. Raises ZooError if the reference is not finite.
+        """`reference`: the weights [parameters]. With `window`, the last axis but one holds the epochs of one model:
+        its last finite epoch is matched, and all are put into that order. Raises ZooError if the reference is not
+        finite.
         """
         if reference.dim() != 1 or not reference.isfinite().all():
             raise ZooError("a reference for alignment is one vector of finite weights: choose a model that converged")

@@ -274,7 +274,7 @@ def flatten_range(node: fx.Node) -> tuple[Any, Any]:
 
 
 def new_shape(node: fx.Node) -> Sequence[Any]:
-    sizes = node.args[1:] if len(node.args) > 1 else node.kwargs.get("shape", ())
+    sizes: Any = node.args[1:] if len(node.args) > 1 else node.kwargs.get("shape", ())
     return sizes[0] if len(sizes) == 1 and isinstance(sizes[0], list | tuple) else sizes
 
 
