@@ -13,7 +13,7 @@ NAMES = ("mean", "variance", *(f"percentile_{percentile}" for percentile in PERC
 class Statistics:
     """Weights [..., parameters] to features [..., 7 for each tensor]: mean, variance, percentiles 1, 25, 50, 75, 99.
 
-    Weights and biases are apart, in the order of the vector; buffers are left out. A five-layer CNN has 70 features. The
+    Weights and biases are apart, in the order of the vector; buffers are left out. A five-layer CNN has 70 of them. The
     variance is that of a population (divided by n); percentiles are interpolated linearly, as numpy's. `names` are
     the features'.
     """
