@@ -31,9 +31,9 @@ class Align:
         its last finite epoch is matched, and all are put into that order. Raises ZooError if the reference is not
         finite.
         """
+        spec.require_length(reference)
         if reference.dim() != 1 or not reference.isfinite().all():
             raise ZooError("a reference for alignment is one vector of finite weights: choose a model that converged")
-        spec.split(reference)
         self.spec, self.reference, self.window = spec, reference, window
 
     def __repr__(self) -> str:
@@ -49,14 +49,15 @@ class Align:
         """The permutations of the free groups that align weights [..., parameters], or [..., epochs, parameters] with
         `window`, for `PermutationSpec.permute`.
         """
+        self.spec.require_length(weights)
         chosen = last_finite(weights) if self.window else weights
-        models = chosen.reshape(-1, chosen.shape[-1])
+        models = chosen.reshape(-1, self.spec.length)
         found = self.spec.identity(len(models))
         rows = models.isfinite().all(dim=1).nonzero().squeeze(1)
-        for part in rows.split(max(1, AT_ONCE // self.spec.length)):
+        for part in rows.split(max(1, AT_ONCE // self.spec.length)) if len(rows) else ():
             for group, order in zip(found, best_orders(self.spec, self.reference, models[part]), strict=True):
                 group[part.cpu()] = order
-        return [order.reshape(*chosen.shape[:-1], -1) for order in found]
+        return [order.reshape(*chosen.shape[:-1], order.shape[-1]) for order in found]
 
 
 def last_finite(weights: Tensor) -> Tensor:

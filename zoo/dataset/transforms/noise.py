@@ -22,14 +22,14 @@ class Noise:
         architecture: Architecture,
         deviation: float,
         unit: Unit = "absolute",
-        generator: torch.Generator | None = None,
+        seed: int | None = None,
     ):
         """`deviation`: of the noise, in the `unit`: `absolute` numbers; `layer`: the standard deviation of a layer's
-        own weights and biases; `weight`: the weight itself (multiplicative noise). `generator`: see `Chance`.
+        own weights and biases; `weight`: the weight itself (multiplicative noise). `seed`: see `Chance`.
         """
         if unit not in get_args(Unit):
             raise ZooError(f"unknown unit of noise {unit!r}: choose from {', '.join(get_args(Unit))}")
-        self.architecture, self.deviation, self.unit, self.chance = architecture, deviation, unit, Chance(generator)
+        self.architecture, self.deviation, self.unit, self.chance = architecture, deviation, unit, Chance(seed, "noise")
         self.trained = trained(architecture)
         self.blocks = [block for block in blocks(architecture) if block.tensor.kind == "parameter"]
 
@@ -62,16 +62,16 @@ class Erase:
         architecture: Architecture,
         share: float,
         what: Erased = "weights",
-        generator: torch.Generator | None = None,
+        seed: int | None = None,
     ):
         """`what`: `weights`, each by itself, or `channels`: all weights and the bias of an output channel, which are a
-        token. Each is erased with the probability `share`. `generator`: see `Chance`.
+        token. Each is erased with the probability `share`. `seed`: see `Chance`.
         """
         if what not in get_args(Erased) or not 0 <= share <= 1:
             raise ZooError(
                 f"can't erase {share} of {what!r}: give a share from 0 to 1, of {' or '.join(get_args(Erased))}"
             )
-        self.architecture, self.share, self.what, self.chance = architecture, share, what, Chance(generator)
+        self.architecture, self.share, self.what, self.chance = architecture, share, what, Chance(seed, "erase")
         self.trained = trained(architecture)
         self.parts = parts(architecture) if what == "channels" else torch.arange(architecture.length)
         self.count = int(self.parts.max()) + 1

@@ -61,10 +61,14 @@ class PermutationSpec:
 
     def split(self, weights: Tensor) -> list[Tensor]:
         """The tensors [..., *shape] of weights [..., parameters], as views where possible."""
-        if weights.shape[-1] != self.length:
-            raise ZooError(f"weights of {weights.shape[-1]} numbers are no {self}: trace the module of these weights")
+        self.require_length(weights)
         pieces = weights.split([math.prod(shape) for shape in self.shapes], dim=-1)
         return [piece.unflatten(-1, shape or (1,)) for piece, shape in zip(pieces, self.shapes, strict=True)]
+
+    def require_length(self, weights: Tensor) -> None:
+        """Raises ZooError for weights of another network."""
+        if weights.shape[-1] != self.length:
+            raise ZooError(f"weights of {weights.shape[-1]} numbers are not {self}'s: trace the network they are of")
 
     def identity(self, *batch: int) -> list[Tensor]:
         return [torch.arange(group.size).expand(*batch, -1).clone() for group in self.free]
@@ -79,7 +83,7 @@ class PermutationSpec:
         for group, order in zip(self.free, permutations, strict=True):
             for axis in group.axes:
                 tensors[axis.tensor] = reorder(tensors[axis.tensor], axis, len(self.shapes[axis.tensor]), order)
-        return torch.cat([tensor.reshape(*weights.shape[:-1], -1) for tensor in tensors], dim=-1)
+        return torch.cat([tensor.flatten(weights.dim() - 1) for tensor in tensors], dim=-1)
 
     @staticmethod
     def inverse(permutations: Sequence[Tensor]) -> list[Tensor]:
@@ -101,11 +105,11 @@ def reorder(tensor: Tensor, axis: Axis, rank: int, order: Tensor) -> Tensor:
 class Permute:
     """Permutes the hidden units at random, which changes no output: weights [..., parameters] to the same shape."""
 
-    def __init__(self, spec: PermutationSpec, window: bool = False, generator: torch.Generator | None = None):
+    def __init__(self, spec: PermutationSpec, window: bool = False, seed: int | None = None):
         """Every vector gets permutations of its own; with `window`, the last axis but one holds the epochs of one
-        model, which get the same. `generator`: see `Chance`.
+        model, which get the same. `seed`: see `Chance`.
         """
-        self.spec, self.window, self.chance = spec, window, Chance(generator)
+        self.spec, self.window, self.chance = spec, window, Chance(seed, "permute")
 
     def __repr__(self) -> str:
         return f"Permute({self.spec}, window={self.window})"
