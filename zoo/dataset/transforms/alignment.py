@@ -120,10 +120,11 @@ class Descent:
         moved = self.moved(group, orders, rows)
         # not as promised by the assignment where units lie on two axes of one tensor, as with x + linear(x)
         gains = ((new - self.tensors[tensor][rows]) * self.target[tensor] for tensor, new in moved.items())
-        better = sum(gain.flatten(1).sum(dim=1, dtype=torch.double) for gain in gains) > self.least[rows]
+        gained = sum(gain.flatten(1).sum(dim=1, dtype=torch.double) for gain in gains)
+        better = (gained > self.least[rows]).cpu()
         self.accept(number, {tensor: new[better] for tensor, new in moved.items()}, orders[better], rows[better])
         improved = torch.zeros(len(active), dtype=torch.bool)
-        improved[changed] = better.cpu()
+        improved[changed] = better
         return improved
 
     def from_the_input(self) -> None:
