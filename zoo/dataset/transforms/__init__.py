@@ -5,14 +5,16 @@ Each takes weights [..., parameters]: of one state, of a window of epochs, of a 
 
 from zoo.dataset.transforms.alignment import Align
 from zoo.dataset.transforms.noise import Erase, Noise
-from zoo.dataset.transforms.permutation import PermutationSpec, Permute
+from zoo.dataset.transforms.permutation import Axis, Group, PermutationSpec, Permute
 from zoo.dataset.transforms.standardise import Standardise
 from zoo.dataset.transforms.statistics import Statistics
 from zoo.dataset.transforms.tokens import Tokenise, Tokens
 
 __all__ = [
     "Align",
+    "Axis",
     "Erase",
+    "Group",
     "Noise",
     "PermutationSpec",
     "Permute",

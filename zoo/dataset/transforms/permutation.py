@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -47,22 +48,27 @@ class PermutationSpec:
         return cls(shapes, groups)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(str(group.size) for group in self.free)
+        sizes = ", ".join(str(group.size) for group in self.free) or "none"
         return f"PermutationSpec({len(self.shapes)} tensors, {self.length} numbers, free units: {sizes})"
 
-    @property
+    @cached_property
     def free(self) -> list[Group]:
         return [group for group in self.groups if group.free]
 
-    @property
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Of the tensors."""
+        return [math.prod(shape) for shape in self.shapes]
+
+    @cached_property
     def length(self) -> int:
         """Of the weight vector."""
-        return sum(math.prod(shape) for shape in self.shapes)
+        return sum(self.lengths)
 
     def split(self, weights: Tensor) -> list[Tensor]:
         """The tensors [..., *shape] of weights [..., parameters], as views where possible."""
         self.require_length(weights)
-        pieces = weights.split([math.prod(shape) for shape in self.shapes], dim=-1)
+        pieces = weights.split(self.lengths, dim=-1)
         return [piece.unflatten(-1, shape or (1,)) for piece, shape in zip(pieces, self.shapes, strict=True)]
 
     def require_length(self, weights: Tensor) -> None:
