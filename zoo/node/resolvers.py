@@ -1,8 +1,8 @@
 """From Hydra's configs to plain ones, and what our configs may ask for, such as `${random_seed:}`."""
 
+import functools
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
@@ -37,20 +37,15 @@ def random_seed(config: DictConfig) -> int:
 
 def choices() -> str:
     """Each config group and what can be chosen of it, a line a group; without the folders of what choices share."""
+    return choices_in(str(GlobalHydra.instance().config_loader().get_search_path()))
+
+
+@functools.cache  # Hydra asks at every composition, and to list a group is a tenth of one
+def choices_in(search_path: str) -> str:
+    """Of Hydra's config loader, whose search path this is."""
     loader = GlobalHydra.instance().config_loader()
-    return choices_in(loader, str(loader.get_search_path()))
-
-
-_known_choices: dict[str, str] = {}  # by search path
-
-
-def choices_in(loader: ConfigLoader, search_path: str) -> str:
-    """Found once: Hydra asks at every composition, and to list a group is a tenth of one."""
-    if search_path not in _known_choices:
-        groups = sorted(group for group in loader.list_groups("") if group != "hydra")
-        lines = [f"{group}: {', '.join(sorted(loader.get_group_options(group)))}" for group in groups]
-        _known_choices[search_path] = "\n".join(lines)
-    return _known_choices[search_path]
+    groups = sorted(group for group in loader.list_groups("") if group != "hydra")
+    return "\n".join(f"{group}: {', '.join(sorted(loader.get_group_options(group)))}" for group in groups)
 
 
 # `${random_seed:}`: a seed of its own for each of the draws of the config it stands in; `${total_steps:}`: how many
