@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 import zoo.node.resolvers  # noqa: F401  of the texts of --help
 from zoo.installation import CONF
 from zoo.node.clear_errors import clear_errors, clear_job_errors
+from zoo.node.help import quick_lists
 
 
 def make_zoo(sweep: Path, zoo: Path) -> dict[str, Any]:
@@ -47,5 +48,5 @@ def job(config: DictConfig) -> None:
 
 
 def main() -> None:
-    with clear_errors(example="sweep=sweeps/NAME"):
+    with clear_errors(example="sweep=sweeps/NAME"), quick_lists():
         job()

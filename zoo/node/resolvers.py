@@ -1,12 +1,11 @@
 """From Hydra's configs to plain ones, and what our configs may ask for, such as `${random_seed:}`."""
 
-import functools
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.installation import command
+from zoo.node.help import choices
 from zoo.node.node import canonical
 from zoo.node.steps import total_steps
 from zoo.random import distinct_seed
@@ -33,19 +32,6 @@ def containers(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
 def random_seed(config: DictConfig) -> int:
     """The seed that `draw` counts among the random seeds of the node that the config's other factors make."""
     return distinct_seed(config["draw"], *(canonical(OmegaConf.select(config, key)) for key in SEED_FACTORS))
-
-
-def choices() -> str:
-    """Each config group and what can be chosen of it, a line a group; without the folders of what choices share."""
-    return choices_in(str(GlobalHydra.instance().config_loader().get_search_path()))
-
-
-@functools.cache  # Hydra asks at every composition, and to list a group is a tenth of one
-def choices_in(search_path: str) -> str:
-    """Of Hydra's config loader, whose search path this is."""
-    loader = GlobalHydra.instance().config_loader()
-    groups = sorted(group for group in loader.list_groups("") if group != "hydra")
-    return "\n".join(f"{group}: {', '.join(sorted(loader.get_group_options(group)))}" for group in groups)
 
 
 # `${random_seed:}`: a seed of its own for each of the draws of the config it stands in; `${total_steps:}`: how many
