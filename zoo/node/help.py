@@ -1,4 +1,4 @@
-"""What `--help` lists, found fast: whenever it lists a group, Hydra's config loader first copies all it knows (5 ms)."""
+"""What `--help` lists, found fast: before it lists a group, Hydra's config loader copies all that it knows (5 ms)."""
 
 import functools
 from collections.abc import Iterator
