@@ -11,7 +11,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from zoo.analyze import make_zoo
-from zoo.disk import paths
+from zoo.disk import files, paths
 from zoo.format.record import read_records
 from zoo.installation import CONF
 from zoo.node.grid import Grid
@@ -80,3 +80,9 @@ def zoo(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zoos") / "tiny"
     make_zoo(sweep, folder)
     return folder
+
+
+@pytest.fixture
+def without_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of a zoo are made but not drawn, which takes half the time of making a tiny one."""
+    monkeypatch.setattr("zoo.analysis.figures.save", lambda path, figure: files.write_bytes(path, b""))

@@ -10,6 +10,7 @@ import zoo.node.resolvers  # noqa: F401  of the texts of --help
 from zoo.errors import ZooError
 from zoo.installation import CONF
 from zoo.node.clear_errors import clear_errors, clear_job_errors
+from zoo.node.help import quick_lists
 
 
 def make_zoo(sweep: Path, zoo: Path, files_of_runs: str = "folders") -> dict[str, Any]:
@@ -44,5 +45,5 @@ def job(config: DictConfig) -> None:
 
 
 def main() -> None:
-    with clear_errors(example="sweep=sweeps/NAME"):
+    with clear_errors(example="sweep=sweeps/NAME"), quick_lists():
         job()

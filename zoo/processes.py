@@ -27,15 +27,22 @@ Result = TypeVar("Result")
 def mapping(job: Callable[[Task], Result], count: int) -> Iterator[Callable[[Iterable[Task]], Iterator[Result]]]:
     """Yields a function that does the job for every task, in so many processes, or in this one.
 
-    Results come in the order of the tasks, few of which are begun before their turn. What a job raises is raised where
-    its result would come. At the end of the block, however that comes, the processes are gone.
+    Each process has one compute thread. Results come in the order of the tasks, few of which are begun before their
+    turn. What a job raises is raised where its result would come. At the end of the block, however that comes, the
+    processes are gone.
     """
     if count < 2:
         yield functools.partial(map, job)
         return
     with interrupts_ignored():
         # the job goes with the initializer, too: loky takes it for a leak if what it imports fills memory later on
-        executor = executor_of(count, functools.partial(prepare, job))
+        executor = ProcessPoolExecutor(
+            count,
+            context=get_context("loky"),
+            initializer=functools.partial(prepare, job),
+            initargs=(os.getpid(),),
+            env=ONE_THREAD,
+        )
         executor.submit(int)  # starts them all
     try:
         yield lambda tasks: in_order(executor, job, tasks, AHEAD * count)
@@ -64,13 +71,6 @@ def in_order(
         raise ZooError(
             "a worker process was ended, by the system for lack of memory or by hand: the same command begins again"
         ) from error
-
-
-def executor_of(count: int, initializer: Callable[[int], None]) -> ProcessPoolExecutor:
-    """Of processes that have one compute thread each, and first call `initializer` with the id of this process."""
-    return ProcessPoolExecutor(
-        count, context=get_context("loky"), initializer=initializer, initargs=(os.getpid(),), env=ONE_THREAD
-    )
 
 
 @contextlib.contextmanager

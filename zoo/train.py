@@ -5,6 +5,7 @@ from omegaconf import DictConfig
 
 from zoo.installation import CONF
 from zoo.node.clear_errors import clear_errors, clear_job_errors
+from zoo.node.help import quick_lists
 from zoo.node.resolvers import plain
 
 
@@ -18,5 +19,5 @@ def job(config: DictConfig) -> float | None:
 
 
 def main() -> None:
-    with clear_errors(example="optim.lr=1e-3"):
+    with clear_errors(example="optim.lr=1e-3"), quick_lists():
         job()

@@ -107,7 +107,8 @@ class NodeLauncher(Launcher):
 
     def launch_batch(self, job_overrides: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
         from zoo.launch.launch import launch
-        from zoo.launch.single import objective, require_no_chdir
+        from zoo.launch.single import objective
+        from zoo.node.clear_errors import require_no_chdir
         from zoo.node.node import Node
         from zoo.node.resolvers import plain
         from zoo.sweep.sweep import training

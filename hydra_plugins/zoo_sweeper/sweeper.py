@@ -52,8 +52,10 @@ class ZooSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
         # imported here: Hydra imports every plugin at every start
         from hydra_plugins.zoo_launcher.launcher import NodeLauncher
+        from zoo.node.clear_errors import require_no_chdir
         from zoo.node.grid import Grid
 
+        require_no_chdir(self.config.hydra)
         overrides = [f"{key}={value}" for key, value in self.params.items()] + arguments
         grid = Grid(self.hydra_context.config_loader, self.config.hydra.job.config_name, overrides)
         require_some(grid)
@@ -68,11 +70,9 @@ class ZooSweeper(Sweeper):
             # while the workers import PyTorch, which these do, too
             from zoo.launch.packing import notice
             from zoo.launch.plan import plan
-            from zoo.launch.single import require_no_chdir
             from zoo.sweep.progress import Progress, Tally
             from zoo.sweep.sweep import training
 
-            require_no_chdir(self.config.hydra)
             with training(composed, arguments) as nodes:
                 if len(nodes) >= MANY:
                     print(plan(nodes, *self.resources()), file=sys.stderr)

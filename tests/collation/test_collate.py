@@ -149,6 +149,7 @@ def test_the_zip_holds_the_zoo(zoo: Path) -> None:
     assert members["tiny/dataset.pt"].compress_type == members["tiny/models.csv"].compress_type == zipfile.ZIP_DEFLATED
 
 
+@pytest.mark.usefixtures("without_drawing")
 def test_the_sweep_stays_as_it_is(copied: Path, tmp_path: Path) -> None:
     before = contents(copied)
     make_zoo(copied, tmp_path / "zoo")
@@ -181,6 +182,7 @@ def test_small_sweeps_start_no_processes() -> None:
     assert collation.processes_for(states=51 * 10_000, parameters=2464) == cpu_count()
 
 
+@pytest.mark.usefixtures("without_drawing")
 def test_a_grown_sweep_brings_the_zoo_up_to_date(copied: Path, tmp_path: Path) -> None:
     zoo, late = tmp_path / "zoo", runs(copied)[0]
     late.rename(tmp_path / late.name)
@@ -194,6 +196,7 @@ def test_a_grown_sweep_brings_the_zoo_up_to_date(copied: Path, tmp_path: Path) -
         assert f"zoo/models/{late.name}/params.json" in archive.namelist()
 
 
+@pytest.mark.usefixtures("without_drawing")
 def test_an_unfinished_run(copied: Path, tmp_path: Path) -> None:
     run = runs(copied)[0]
     keep_epochs(run, 1)
@@ -250,6 +253,7 @@ def test_a_zoo_trained_without_validation_images(copied: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])
 @pytest.mark.parametrize("file", [paths.params, paths.result, lambda run: paths.checkpoint(run, 1)])
+@pytest.mark.usefixtures("without_drawing")
 def test_a_damaged_run_is_left_out_and_named(
     copied: Path, tmp_path: Path, file: Callable[[Path], Path], content: bytes
 ) -> None:
@@ -267,6 +271,7 @@ def test_a_damaged_run_is_left_out_and_named(
     assert missing[run.name] in (tmp_path / "zoo/README.md").read_text()
 
 
+@pytest.mark.usefixtures("without_drawing")
 def test_a_missing_or_foreign_checkpoint(copied: Path, tmp_path: Path) -> None:
     first, second, *_ = runs(copied)
     paths.checkpoint(first, 2).unlink()
@@ -279,6 +284,7 @@ def test_a_missing_or_foreign_checkpoint(copied: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", [paths.checkpoint, paths.optimizer])
+@pytest.mark.usefixtures("without_drawing")
 def test_a_flipped_bit_is_seen(copied: Path, tmp_path: Path, file: Callable[[Path, int], Path]) -> None:
     run = runs(copied)[0]
     flip_a_bit(file(run, EPOCHS))
@@ -287,11 +293,13 @@ def test_a_flipped_bit_is_seen(copied: Path, tmp_path: Path, file: Callable[[Pat
     assert f"{file(run, EPOCHS).relative_to(copied)} is damaged: its sha256 is not" in missing[run.name]
 
 
+@pytest.mark.usefixtures("without_drawing")
 def test_an_optimizer_state_that_training_has_removed_is_no_damage(copied: Path, tmp_path: Path) -> None:
     paths.optimizer(runs(copied)[0], EPOCHS).unlink()
     assert make_zoo(copied, tmp_path / "zoo")["missing"] == {}
 
 
+@pytest.mark.usefixtures("without_drawing")
 def test_a_copied_run_is_not_a_second_model(copied: Path, tmp_path: Path) -> None:
     run = runs(copied)[0]
     shutil.copytree(run, copied / "copy")
@@ -326,6 +334,7 @@ def test_models_of_different_shapes_are_no_zoo(copied: Path, tmp_path: Path) -> 
     assert not (tmp_path / "zoo").exists()
 
 
+@pytest.mark.usefixtures("without_drawing")
 def test_what_is_no_older_state_of_the_zoo_is_refused(sweep: Path, copied: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "thesis"
     foreign.mkdir()
@@ -352,6 +361,7 @@ def test_what_is_no_older_state_of_the_zoo_is_refused(sweep: Path, copied: Path,
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, pytest.param(OSError, marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("without_drawing")
 def test_an_interrupted_collation_leaves_the_old_zoo(
     copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:

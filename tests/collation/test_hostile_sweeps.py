@@ -205,6 +205,7 @@ def test_a_flipped_bit_in_a_tensor(copied: Path, tmp_path: Path, file: Callable[
 
 
 @pytest.mark.parametrize("file", [lambda run: paths.checkpoint(run, 1), lambda run: paths.optimizer(run, EPOCHS)])
+@pytest.mark.usefixtures("without_drawing")
 def test_what_is_said_of_a_flipped_bit_mends_it(sweep: Path, tmp_path: Path, file: Callable[[Path], Path]) -> None:
     """The line is followed as it stands: delete the file, then give the command that trained the sweep."""
     copied = shutil.copytree(sweep.parent.parent, tmp_path / "copy") / "sweeps/tiny"
@@ -235,6 +236,7 @@ def test_each_run_has_the_variant_of_its_state(copied: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["new\nline", "\x1b[31mred", "half\udcff"])
+@pytest.mark.usefixtures("without_drawing")
 def test_a_run_s_folder_with_a_name_that_steers_a_terminal(copied: Path, tmp_path: Path, name: str) -> None:
     run = runs(copied)[0].rename(copied / name)
     change_json(paths.params(run), lambda params: params | {"node": name})
@@ -317,6 +319,7 @@ def test_a_folder_that_is_a_link_to_elsewhere(copied: Path, tmp_path: Path, leve
     assert "leads out of the sweep" in require_zoo_without(run, copied, tmp_path / "zoo")
 
 
+@pytest.mark.usefixtures("without_drawing")
 def test_links_within_the_sweep_become_the_files(copied: Path, tmp_path: Path) -> None:
     run = runs(copied)[0]
     for path in (paths.images(copied), paths.checkpoint(run, 1), paths.params(run)):
@@ -360,6 +363,7 @@ def test_damaged_images_are_not_published(copied: Path, tmp_path: Path, damage: 
     assert len(str(caught.value).splitlines()) == 1 and not (tmp_path / "zoo").exists()
 
 
+@pytest.mark.usefixtures("without_drawing")
 def test_what_is_said_of_a_flipped_bit_in_the_images_mends_it(sweep: Path, tmp_path: Path) -> None:
     copied = shutil.copytree(sweep.parent.parent, tmp_path / "copy") / "sweeps/tiny"
     path = paths.images(copied)
@@ -500,6 +504,7 @@ def test_a_disk_that_is_full_is_one_clear_error(
     assert not list((tmp_path / "zoos").iterdir())
 
 
+@pytest.mark.usefixtures("without_drawing")
 def test_what_a_kill_while_zipping_left_is_removed(sweep: Path, tmp_path: Path) -> None:
     """And no older archive lies beside a newer zoo, nor a half zoo beside either."""
     make_zoo(sweep, tmp_path / "zoo")
@@ -510,6 +515,7 @@ def test_what_a_kill_while_zipping_left_is_removed(sweep: Path, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["zoo", "zoo.zip"]
 
 
+@pytest.mark.usefixtures("without_drawing")
 def test_an_older_archive_never_lies_beside_a_newer_zoo(
     copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,7 @@ def test_every_node_is_in_one_pack(grid: Callable[..., Grid]) -> None:
         packs = pack(nodes, workers=3, pack_size=size)
         assert sorted(p.run for nodes in packs for p in nodes) == sorted(p.run for p in nodes)
         assert all(len(members) == 1 for members in packs if members[0].config["engine"] == "torch")
-        assert max(map(len, packs)) == (size or 12)  # of 37 for three workers
+        assert max(map(len, packs)) == (size or 13)  # of 37 for three workers
 
 
 @needs_engine
@@ -99,7 +99,38 @@ def numbered(*sizes: int) -> list[Sequence[Node]]:
     ],
 )
 def test_all_workers_have_as_many_models(sizes: list[int], workers: int, expected: list[int]) -> None:
-    packs = balanced(numbered(*sizes), workers)
-    assert [len(nodes) for nodes in packs] == expected
-    shares = [sum(map(len, share)) for share in deal(packs, workers)]
+    dealt = balanced(numbered(*sizes), workers)
+    assert sorted((len(nodes) for share in dealt for nodes in share), reverse=True) == expected
+    shares = [sum(map(len, share)) for share in dealt]
     assert max(shares) - min(shares) <= 1
+
+
+@needs_engine
+@pytest.mark.parametrize(
+    ("models", "workers", "expected"),
+    [
+        (96, 2, [16] * 6),
+        (100, 2, [18, 18, 16, 16, 16, 16]),
+        (97, 2, [17, 16, 16, 16, 16, 16]),
+        (20, 1, [20]),
+        (24, 1, [16, 8]),
+        (40, 2, [20, 20]),
+        (37, 3, [13, 12, 12]),
+        (7, 4, [2, 2, 2, 1]),
+    ],
+)
+def test_what_is_left_over_joins_whole_packs(
+    grid: Callable[..., Grid], models: int, workers: int, expected: list[int]
+) -> None:
+    packs = pack(list(grid(f"seed=range(0,{models})")), workers)
+    assert [len(nodes) for nodes in packs] == expected
+    shares = [sum(map(len, share)) for share in deal(packs, workers)]  # as workers take them, the largest first
+    assert max(shares) - min(shares) <= 1
+
+
+@needs_engine
+def test_only_models_of_one_key_are_joined(grid: Callable[..., Grid]) -> None:
+    nodes = list(grid("seed=range(0,17)", "model.activation=tanh,relu"))
+    packs = pack(nodes, workers=1)
+    assert [len(members) for members in packs] == [17, 17]
+    assert all(len({node.config["model"]["activation"] for node in members}) == 1 for members in packs)

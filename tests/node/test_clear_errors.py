@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hydra_plugins.zoo_launcher.launcher import ZooLauncher
 from tests.typed import typed
 from zoo.errors import ZooError
 from zoo.node import clear_errors
@@ -58,6 +59,13 @@ def test_one_line_and_nothing_is_written(
     text = typed(monkeypatch, tmp_path / "here", "train", *flags, *TINY, override)
     assert isinstance(text, str) and message in text and "\n" not in text
     assert [path for path in tmp_path.rglob("*")] == [tmp_path / "here"]
+
+
+def test_no_worker_is_begun_where_hydra_would_leave_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ZooLauncher, "workers_for", lambda *_: pytest.fail("a worker was begun"))
+    for more in ([], ["dry_run=true"]):
+        text = typed(monkeypatch, tmp_path, "train", "-m", *TINY, "seed=1,2", "hydra.job.chdir=true", *more)
+        assert isinstance(text, str) and "hydra.job.chdir=true: folders are found" in text
 
 
 @SINGLE_OR_SWEPT

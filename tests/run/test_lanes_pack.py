@@ -20,7 +20,7 @@ from zoo.node.build import build_model
 from zoo.node.grid import Grid
 from zoo.node.node import Node
 from zoo.run.engine import unsupported
-from zoo.run.lanes_pack import LanesPack
+from zoo.run.lanes_pack import LanesPack, right_among
 from zoo.run.run import from_common_epochs, train
 from zoo.run.torch_pack import TorchPack
 
@@ -139,6 +139,22 @@ def test_near_ties_are_decided_as_pytorch_does(nodes: Callable[..., list[Node]],
     assert accuracy == evaluate(model, split)[1]
     [(_, accuracy)] = pack.evaluate_on(Split(split.images[:100], split.labels[:100]))
     assert accuracy == evaluate(model, Split(split.images[:100], split.labels[:100]))[1]
+
+
+def test_a_near_tie_alone_is_decided_as_among_all_images(nodes: Callable[..., list[Node]]) -> None:
+    """All but the same rows of the last layer: which logit is the largest, rounding alone decides."""
+    [node] = nodes("ties", "seed=1")
+    model = build_model(node.config)
+    last = model.module_list[-1]
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randn(500, 1, 28, 28, generator=draws)
+    with torch.no_grad():
+        last.weight.copy_(last.weight[:1] * (1 + 1e-7 * torch.randn(last.weight.shape, generator=draws)))
+        last.bias.zero_()
+        among_all = model.eval()(images).argmax(1)
+        assert (torch.cat([model(image[None]) for image in images]).argmax(1) != among_all).any()
+    split, same = Split(images, among_all), np.zeros(1, dtype=np.uint64)
+    assert all(right_among(model, split, np.array([index]), same) == 1 for index in range(len(images)))
 
 
 def test_files_are_those_of_a_run_through_pytorch(nodes: Callable[..., list[Node]]) -> None:

@@ -128,7 +128,7 @@ class WorkerProcess:
             self.connection.send((function, nodes))
             future.set_result(self.connection.recv())
         except (EOFError, OSError):
-            future.set_exception(ProcessDied(self.how_it_ended()))
+            future.set_exception(ProcessDied(self.end()))
         except BaseException as error:  # such as what can't be pickled
             future.set_exception(error)
 
@@ -145,12 +145,17 @@ class WorkerProcess:
             self.process.kill()
             self.process.join(DYING)
 
-    def how_it_ended(self) -> str:
+    def end(self) -> str:
+        """Kill it if it is alive after a while. Returns how it ended."""
         self.process.join(DYING)
         self.process.kill()
         self.process.join(DYING)
-        code = self.process.exitcode or 0
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return ending(self.process.exitcode or 0)
+
+
+def ending(code: int) -> str:
+    """How a process with this exit code ended, which is minus the signal's number where that ended it."""
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 def serve(connection: Connection) -> None:

@@ -28,7 +28,8 @@ def pack_key(node: Node) -> str:
 def pack(nodes: Sequence[Node], workers: int, pack_size: int | None = None) -> list[list[Node]]:
     """The nodes in packs that keep `workers` processes busy to the end; one by one what the engine can't train.
 
-    `pack_size`: models in a pack; by default up to PACK_SIZE, and less where workers would have nothing to do.
+    `pack_size`: models in a pack; by default PACK_SIZE, somewhat more where a few are left over, and less where workers
+    would have nothing to do.
     """
     packs: list[list[Node]] = []
     singles: list[list[Node]] = []
@@ -38,7 +39,7 @@ def pack(nodes: Sequence[Node], workers: int, pack_size: int | None = None) -> l
         else:
             singles += chunks(group, 1)
     if pack_size is None:
-        packs = balanced(packs, workers)
+        packs = sorted((pack for share in balanced(packs, workers) for pack in joined(share)), key=len, reverse=True)
     return packs + singles
 
 
@@ -71,8 +72,8 @@ def chunks(nodes: Sequence[Node], size: int) -> list[list[Node]]:
     return [list(nodes[start : start + size]) for start in range(0, len(nodes), size)]
 
 
-def balanced(packs: Sequence[list[Node]], workers: int) -> list[list[Node]]:
-    """The packs, the largest first, some of them cut so that all workers have as many models, give or take one.
+def balanced(packs: Sequence[list[Node]], workers: int) -> list[list[list[Node]]]:
+    """Each worker's packs, some of them cut so that all have as many models, give or take one.
 
     Half a pack takes about half the time: the engine gives free lanes to samples.
     """
@@ -82,12 +83,31 @@ def balanced(packs: Sequence[list[Node]], workers: int) -> list[list[Node]]:
         fewest, most = dealt[0], dealt[-1]
         excess = (models_in(most) - models_in(fewest)) // 2
         if not excess:
-            return sorted((pack for share in dealt for pack in share), key=len, reverse=True)
+            return dealt
         smallest = min(most, key=len)
         most.remove(smallest)
         fewest.append(smallest[:excess])
         if rest := smallest[excess:]:
             most.append(rest)
+
+
+def joined(packs: Sequence[list[Node]]) -> list[list[Node]]:
+    """The packs of one worker, in as few as there can be: each takes a start and an end of its own.
+
+    What is left of a group after whole packs joins the last of these, unless it is half a one or more.
+    """
+    by_key: dict[str, list[Node]] = {}
+    for pack in packs:
+        by_key.setdefault(pack_key(pack[0]), []).extend(pack)
+    found = []
+    for group in by_key.values():
+        *whole, last = chunks(group, PACK_SIZE)
+        if whole and len(last) < PACK_SIZE / 2:
+            whole[-1] += last
+        else:
+            whole.append(last)
+        found += whole
+    return found
 
 
 def deal(packs: Sequence[list[Node]], workers: int) -> list[list[list[Node]]]:

@@ -12,6 +12,7 @@ from zoo.format.record import read_records
 from zoo.launch.interrupt import interruptible
 from zoo.launch.packing import notice
 from zoo.launch.worker import write_hydra_record
+from zoo.node.clear_errors import require_no_chdir
 from zoo.node.node import Node
 from zoo.run.trainer_options import require_accelerator
 from zoo.sweep.progress import Progress, Tally
@@ -40,11 +41,6 @@ def train_single(config: dict[str, Any]) -> float | None:
     else:
         train_job(node, prepared=hydra.sweeper["_target_"] == OUR_SWEEPER)
     return objective(node)
-
-
-def require_no_chdir(hydra: Any) -> None:
-    if hydra.job.chdir:
-        raise ZooError("hydra.job.chdir=true: folders are found from where the command is given. Leave it out")
 
 
 def require_no_grid(hydra: Any) -> None:

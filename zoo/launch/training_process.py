@@ -16,7 +16,7 @@ from pathlib import Path
 
 from distributed import Reschedule, Status, Worker, get_worker
 
-from zoo.launch.local import DYING, ProcessDied
+from zoo.launch.local import DYING, ProcessDied, ending
 from zoo.launch.worker import Outcome, begin
 from zoo.node.node import Node
 from zoo.processes import ONE_THREAD
@@ -82,8 +82,7 @@ class TrainingProcess:
             self.process.wait(patience)
         self.process.kill()
         self.connection.close()
-        code = self.process.wait()
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return ending(self.process.wait())
 
 
 idle: list[TrainingProcess] = []  # kept, because importing PyTorch takes seconds

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
@@ -53,6 +54,11 @@ def clear_job_errors() -> Iterator[None]:
         if HydraConfig.get().mode == RunMode.RUN:
             exit_if_clear(error)
         raise
+
+
+def require_no_chdir(hydra: Any) -> None:
+    if hydra.job.chdir:
+        raise ZooError("hydra.job.chdir=true: folders are found from where the command is given. Leave it out")
 
 
 def exit_if_clear(error: Exception, example: str = "") -> None:

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.errors import ZooError
 from zoo.installation import command
 from zoo.node.from_zoo import parent_of, with_parent
+from zoo.node.help import choices
 from zoo.node.node import canonical
 from zoo.node.steps import total_steps
 from zoo.random import distinct_seed
@@ -44,24 +43,6 @@ def parent_value(key: str, config: DictConfig) -> Any:
     if key not in params:
         raise ZooError(f"${{parent:{key}}}: {zoo.nodes[id]} in {zoo.path} has no {key}")
     return params[key]
-
-
-def choices() -> str:
-    """Each config group and what can be chosen of it, a line a group; without the folders of what choices share."""
-    loader = GlobalHydra.instance().config_loader()
-    return choices_in(loader, str(loader.get_search_path()))
-
-
-_known_choices: dict[str, str] = {}  # by search path
-
-
-def choices_in(loader: ConfigLoader, search_path: str) -> str:
-    """Found once: Hydra asks at every composition, and to list a group is a tenth of one."""
-    if search_path not in _known_choices:
-        groups = sorted(group for group in loader.list_groups("") if group != "hydra")
-        lines = [f"{group}: {', '.join(sorted(loader.get_group_options(group)))}" for group in groups]
-        _known_choices[search_path] = "\n".join(lines)
-    return _known_choices[search_path]
 
 
 # `${parent:seed}`: the seed of the model that training starts from; `${random_seed:}`: a seed of its own for each of

@@ -16,6 +16,8 @@ from zoo.random import derive
 from zoo.run.engine import OPTIMIZERS, PER_MODEL
 from zoo.run.pack import Metrics, Pack, State
 
+WHOLE_BATCH = 8  # images: PyTorch's layers take other ways for 1 to 3 of them, which round otherwise
+
 
 class LanesPack(Pack):
     """Models in the lanes of the CPU engine."""
@@ -123,12 +125,13 @@ def right_among(model: nn.Module, split: Split, ties: np.ndarray, logits: np.nda
     """How many of the near ties PyTorch predicts right.
 
     It is asked once of images with the same logits (a number for each): where a network is saturated or dead, these
-    can be all. It sees them without the others, and may round them otherwise than in a batch of all, in the last digit.
+    can be all. Some are repeated, so that it sees WHOLE_BATCH or more, and rounds as it does in a batch of all.
     """
     if not len(ties):
         return 0
     _, first, which = np.unique(logits, return_index=True, return_inverse=True)
-    predicted = predictions(model, split.images[ties[first]])[which]
+    asked = np.resize(ties[first], -(-len(first) // WHOLE_BATCH) * WHOLE_BATCH)
+    predicted = predictions(model, split.images[asked])[which]
     return int((predicted == split.labels[ties]).sum())
 
 

@@ -15,6 +15,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from unittest.mock import patch
 
+import zoo.run.compiler  # noqa: F401  before Lightning, which imports the compiler
+
 OPTIONAL = ("matplotlib", "scipy", "torchvision")
 
 

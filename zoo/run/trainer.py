@@ -1,16 +1,21 @@
 """Lightning's Trainer of a pack: the user's loggers and callbacks beside what records every epoch."""
 
 import inspect
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import get_object, instantiate
 
 from zoo.disk import paths
 from zoo.errors import ZooError, one_line
+from zoo.run import compiler
 from zoo.run.lightning import Checkpoint, EarlyStopping, LightningEnvironment, Logger, Profiler, pl
 from zoo.run.trainer_options import EPOCHS, KEPT, MATERIAL
+
+DEBUG_MODES = {True: "error", "warn": "warn", False: "default"}  # of PyTorch, by the values of `deterministic`
 
 
 def make_trainer(options: Mapping[str, Any], recorder: pl.Callback, folder: Path, epoch: int) -> pl.Trainer:
@@ -22,7 +27,7 @@ def make_trainer(options: Mapping[str, Any], recorder: pl.Callback, folder: Path
         {
             # a "batch" of the Trainer's is an epoch, see zoo.run.pack.Pack
             **{"log_every_n_steps": 1, "default_root_dir": str(folder)},
-            **{key: value for key, value in options.items() if key not in MATERIAL},
+            **{key: value for key, value in made_deterministic(options).items() if key not in MATERIAL},
             "logger": loggers(options, folder),
             "callbacks": [recorder, *callbacks(options)],
             # in a job of a batch system, each of its processes trains models of its own: none is a rank of one training
@@ -36,6 +41,24 @@ def make_trainer(options: Mapping[str, Any], recorder: pl.Callback, folder: Path
     for counter in ("ready", "started", "processed", "completed"):
         setattr(trainer.fit_loop.epoch_progress.current, counter, epoch)
     return trainer
+
+
+def made_deterministic(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with what `deterministic` stands for already done, unless the compiler is to be told of it as well.
+
+    Lightning calls `torch.use_deterministic_algorithms`, which imports the compiler to tell it.
+    """
+    wanted = options.get("deterministic")
+    if compiler.is_there() or wanted not in DEBUG_MODES:
+        return dict(options)
+    torch.set_deterministic_debug_mode(DEBUG_MODES[wanted])
+    if wanted:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what cuBLAS needs, see NVIDIA's documentation
+    benchmark = options.get("benchmark")
+    return {
+        **{key: value for key, value in options.items() if key != "deterministic"},
+        "benchmark": False if benchmark is None and wanted else benchmark,
+    }
 
 
 def loggers(options: Mapping[str, Any], folder: Path) -> bool | list[Logger]:

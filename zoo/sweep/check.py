@@ -11,12 +11,14 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from zoo.data.augment import augment
 from zoo.data.check import check as check_data
+from zoo.engines import lanes
 from zoo.errors import ZooError, one_line
 from zoo.models.initialise import initialise
 from zoo.node.build import build, build_schedule, require_tensors_of_parent
 from zoo.node.from_zoo import is_from_zoo
 from zoo.node.node import Node
 from zoo.node.steps import batches_per_epoch, total_steps
+from zoo.run import compiler  # noqa: F401  which a step with an optimizer would import
 from zoo.run.trainer_options import check_options
 from zoo.sweep.values import check_choice, check_config
 
@@ -102,14 +104,25 @@ def check_model(config: Mapping[str, Any]) -> None:
     if data["size"] is None:
         return
     try:
-        logits = network.eval()(torch.zeros(1, data["channels"], data["size"], data["size"]))
+        outputs = output_shape(network, (data["channels"], data["size"], data["size"]))
     except RuntimeError as error:
         raise ZooError(
             f"model={model['name']} can't take images of {data['size']}x{data['size']} pixels with "
             f"{data['channels']} channels (data={data['name']}): {error}. Leave data.size to the model's image_size"
         ) from error
-    if tuple(logits.shape) != (1, data["classes"]):
-        raise ZooError(f"model={model['name']} gives outputs {tuple(logits.shape)}, not (1, {data['classes']})")
+    if outputs != (1, data["classes"]):
+        raise ZooError(f"model={model['name']} gives outputs {outputs}, not (1, {data['classes']})")
+
+
+def output_shape(network: torch.nn.Module, image_shape: Sequence[int]) -> tuple[int, ...]:
+    """Of a batch of one image. Raises RuntimeError if the network, on the device `meta`, can't take such images.
+
+    It is asked for them where the CPU engine doesn't know: for a convolution without data PyTorch imports SymPy.
+    """
+    try:
+        return (1, lanes.classes(lanes.chain(network), image_shape))
+    except lanes.Unsupported:
+        return tuple(network.eval()(torch.zeros(1, *image_shape)).shape)
 
 
 def check_training(optim: Mapping[str, Any], schedule: Mapping[str, Any]) -> None:

@@ -142,6 +142,11 @@ def max_pool(layer: nn.MaxPool2d, shape: tuple[int, ...]) -> tuple[LayerSpec, tu
     return LayerSpec("max_pool", height=height, width=width), (shape[0], shape[1] // height, shape[2] // width)
 
 
+def classes(layers: Iterable[nn.Module], image_shape: Sequence[int]) -> int:
+    """How many logits this stack gives for an image of that shape (c, h, w). Raises Unsupported."""
+    return plan(layers, image_shape).classes
+
+
 def supported(layers: Iterable[nn.Module], image_shape: Sequence[int]) -> str | None:
     """Why the engine cannot train this stack on images of that shape (c, h, w); None if it can."""
     try:
