@@ -37,7 +37,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     generalisation gap: train minus test accuracy.
 
     With `window`, item i is (weights [window, parameters], properties) of a model's consecutive epochs; the epoch and
-    the metrics among the properties then are tensors [window].
+    the metrics among the properties then are NumPy arrays [window].
 
     docs/dataset.md shows what it can do.
     """
@@ -148,12 +148,16 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     def inputs(self, indices: Any) -> Sequence[Any]:
         """The weights of several samples, transformed."""
         rows = self.rows[np.asarray(indices, dtype=np.int64)]
-        weights = self.mapped.states(rows.ravel()).view(*rows.shape, -1)
-        if self.transform is None:
-            return weights.unbind()
         if getattr(self.transform, "batched", False):
-            return unbound(self.transform(weights))
-        return [self.transform(one) for one in weights.unbind()]
+            assert self.transform
+            return unbound(self.transform(self.mapped.states(rows.ravel()).view(*rows.shape, -1)))
+        weights = list(map(self.mapped.states, rows)) if self.window else self.single(rows)
+        return weights if self.transform is None else list(map(self.transform, weights))
+
+    def single(self, rows: np.ndarray) -> list[Tensor]:
+        """The weights of some states, each a view."""
+        epochs = self.mapped.shape[1]
+        return [self.mapped.state(*divmod(row, epochs)) for row in rows.tolist()]
 
     def properties_of(self, indices: np.ndarray) -> list[dict[str, Any]]:
         if self.window is not None:

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from zoo.dataset.selection import state_rows
 from zoo.format import tables
@@ -58,12 +56,7 @@ class Properties:
     def state_columns(self) -> list[tuple[str, Column]]:
         return [(key, listed(column)) for key, column in zip(tables.METRICS, self.metrics.T, strict=True)]
 
-    @cached_property
-    def tensors(self) -> Tensor:
-        """The metrics as a tensor [metrics, states + 1]."""
-        return torch.from_numpy(np.ascontiguousarray(self.metrics.T))
-
-    def one(self, place: int, model: int, epoch: int | Tensor) -> dict[str, Any]:
+    def one(self, place: int, model: int, epoch: int) -> dict[str, Any]:
         """Of the sample whose state has this row in the table of states."""
         found: dict[str, Any] = {"id": model, "node": self.nodes[model], "epoch": epoch}
         for key, column in self.model_columns:
@@ -73,12 +66,11 @@ class Properties:
         return found
 
     def of_windows(self, indices: np.ndarray) -> list[dict[str, Any]]:
-        """Of these samples; what differs between states is a tensor [window]."""
+        """Of these samples; what differs between states is an array [window]."""
         models, epochs = np.divmod(self.rows[indices], self.epochs)
-        metrics = self.tensors[:, torch.from_numpy(self.places[indices])]
-        by_state = [column.unbind() for column in (torch.from_numpy(epochs), *metrics)]
+        metrics = np.ascontiguousarray(self.metrics[self.places[indices]].swapaxes(1, 2))  # [samples, metrics, window]
         samples = []
-        for model, (epoch, *values) in zip(models[:, 0].tolist(), zip(*by_state, strict=True), strict=True):
+        for model, epoch, values in zip(models[:, 0].tolist(), epochs, metrics, strict=True):
             found: dict[str, Any] = {"id": model, "node": self.nodes[model], "epoch": epoch}
             for key, column in self.model_columns:
                 found[key] = column[model]

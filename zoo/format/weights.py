@@ -123,9 +123,9 @@ class Shards:
         if len(self.shards) > 1:
             return self.collected(rows)
         states = self.shards[0].view(-1, parameters)
-        if len(rows) > 1 and (step := rows[1] - rows[0]) > 0 and (np.diff(rows) == step).all():
-            return states[rows[0] : rows[-1] + 1 : step]
-        return states[torch.from_numpy(rows)]
+        if len(rows) > 1 and (even := evenly_spaced(rows)):
+            return states[even]
+        return states.index_select(0, torch.from_numpy(rows))
 
     def collected(self, rows: np.ndarray) -> Tensor:
         """The same of states in several tensors."""
@@ -152,6 +152,15 @@ class Weights(Shards):
             if os.path.lexists(paths.weights(zoo)):
                 raise damaged(path, f"there is {paths.weights(zoo).name}, too: which has the weights?")
             require_indexed(path, saved, names, self.shards)
+
+
+def evenly_spaced(rows: np.ndarray) -> slice | None:
+    """The slice that two rows or more are, if they are one."""
+    first, second, last = int(rows[0]), int(rows[1]), int(rows[-1])
+    step = second - first
+    if step < 1 or last != first + step * (len(rows) - 1):
+        return None
+    return slice(first, last + 1, step) if (rows == np.arange(first, last + 1, step)).all() else None
 
 
 def require_indexed(path: Path, saved: dict[str, Any], names: list[str], shards: list[Tensor]) -> None:
