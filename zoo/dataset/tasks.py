@@ -99,7 +99,7 @@ class PropertyPrediction(Dataset[tuple[Any, Tensor]]):
         return sorted((values if pd.api.types.is_numeric_dtype(values) else values.fillna("").astype(str)).unique())
 
     def numbers(self, table: pd.DataFrame) -> Tensor:
-        values = table.to_numpy(dtype=np.float32)
+        values = table.to_numpy(dtype=np.float32, copy=True)
         if np.isnan(values).any():
             raise ZooError(f"{self.columns!r} is missing for some samples: leave them out, e.g. by `where`")
         targets = torch.from_numpy(values)
