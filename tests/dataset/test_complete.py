@@ -240,7 +240,7 @@ def test_slices_and_repr(zoo: Path) -> None:
 def test_a_remote_table(zoo: Path, tmp_path: Path) -> None:
     shutil.copy(paths.models(zoo), tmp_path)  # nothing else is there
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
-    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    handler.log_message = lambda *_: None
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
