@@ -1,0 +1,20 @@
+"""Which kind of population lies at a path."""
+
+from pathlib import Path
+
+from zoo.dataset.folder import open_folder
+from zoo.dataset.zip_file import open_zip
+from zoo.errors import ZooError
+from zoo.format.source import Opener, Source
+from zoo.installation import command
+
+# The first that recognises a path opens it. Readers of populations made elsewhere go behind ours.
+OPENERS: list[Opener] = [open_folder, open_zip]
+
+
+def open_source(path: Path | str) -> Source:
+    """Raises ZooError for what is no zoo, and for a damaged one."""
+    for opener in OPENERS:
+        if source := opener(Path(path)):
+            return source
+    raise ZooError(f"{path} is no zoo: give a folder that `{command('analyze')}` made, or a zip file of one")
