@@ -198,6 +198,11 @@ def weights_index(zoo: Path) -> Path:
     return zoo / "weights.safetensors.index.json"
 
 
+def checksums(zoo: Path) -> Path:
+    """The sha256 of every other file, as `sha256sum` writes and checks them."""
+    return zoo / "SHA256SUMS"
+
+
 def runs(zoo: Path) -> Path:
     """The models' run directories."""
     return zoo / "models"

@@ -186,7 +186,9 @@ FILES = (
     (paths.summary, "the numbers of this text"),
     (paths.citation, "how to cite the zoo"),
     (paths.licence, "CC BY 4.0"),
+    (paths.checksums, "the sha256 of every file: `sha256sum -c SHA256SUMS` checks them"),
 )
+LATER = (paths.licence, paths.checksums)  # written when the text is
 
 
 def document(zoo: Path, summary: Mapping[str, Any]) -> None:
@@ -211,7 +213,7 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
     protocol, factors = config["protocol"], config["search_pattern"]
     models = tables.read(paths.models(zoo), tables.MODEL_TYPES)
     shown = [key for key in [*tables.HYPERPARAMETERS, "trainer.max_epochs"] if key in protocol]
-    there = [(path(zoo), content) for path, content in FILES if path(zoo).exists() or path is paths.licence]
+    there = [(path(zoo), content) for path, content in FILES if path(zoo).exists() or path in LATER]
     return README.format(
         name=markdown(summary["name"]),
         folder=quoted(summary["name"]),
