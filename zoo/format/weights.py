@@ -108,7 +108,7 @@ class Weights:
         """Raises ZooError if a file is missing or damaged, or the files are not those that the index names."""
         path = paths.weights_index(zoo)
         saved = json_object(path) if os.path.lexists(path) else None
-        names = shard_names(path, saved) if saved is not None else [paths.weights(zoo).name]
+        self.names = names = shard_names(path, saved) if saved is not None else [paths.weights(zoo).name]
         self.shards = [map_tensor(zoo / name) for name in names]
         *self.firsts, models = itertools.accumulate(map(len, self.shards), initial=0)
         self.shape = (models, *self.shards[0].shape[1:])
@@ -126,6 +126,10 @@ class Weights:
             said = [{key: shard[key] for key in ("file", "first", "models")} for shard in saved["shards"]]
             if {key: saved[key] for key in true} | {"shards": said} != true:
                 raise damaged(path, "it contradicts the files that it names")
+
+    def file_of(self, model: int) -> str:
+        """The name of the file that has a model's states."""
+        return self.names[bisect.bisect(self.firsts, model) - 1]
 
     def state(self, model: int, epoch: int) -> Tensor:
         """A view [parameters]."""
