@@ -56,7 +56,8 @@ class Again:
     def shortened(self) -> Node:
         """The same model, trained no longer than there are records of. Its folder's name may depend on that."""
         trainer = {**self.node.config["trainer"], "max_epochs": max(1, self.run.task.last_epoch)}
-        return Node({**self.node.config, "trainer": trainer})
+        values = {**self.node.values, "trainer": {**self.node.values["trainer"], "max_epochs": trainer["max_epochs"]}}
+        return with_values(Node({**self.node.config, "trainer": trainer}), values)
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,12 @@ def to_train(zoo: OpenZoo, run: Checked, sweep: Path) -> Again:
     """The node of a run's params.json, to be trained in another sweep."""
     path = paths.params(zoo.runs.run(run.task.node))
     values = (run.params or {})["config"]
+    if groups := set(values.get("sources", ())) - {"data"}:  # the images are in the zoo
+        raise ZooError(
+            f"{path} says that its {', '.join(sorted(groups))} came from a file of the user's own, which is not run: only "
+            "what is of PyTorch and this package can be trained again"
+        )
     require_known(path, values)
-    if values.get("sources"):
-        groups = ", ".join(values["sources"])
-        raise ZooError(f"{path} says that its {groups} came from a file of the user's own, which a zoo does not have")
     environments = read_environments(zoo, run.task.node)
     try:
         return Again(run, node_of(values, sweep, environments), environments)
@@ -119,8 +122,14 @@ def node_of(values: Mapping[str, Any], sweep: Path, environments: Sequence[Mappi
     how = {"engine": "torch" if engines == {"torch"} else "auto", "stop_diverged": True, "dry_run": False}
     implied = {"train_metrics": EXACT}  # of before there was a choice
     config = {**implied, **values, **place, **how, "immaterial": base["immaterial"], "trainer": {**trainer, **options}}
-    node = Node(config)
+    node = with_values(Node(config), values)
     _ = node.name, node.released, node.max_epochs  # whatever is wrong is seen here
+    return node
+
+
+def with_values(node: Node, values: Mapping[str, Any]) -> Node:
+    """The node, named by the values that were recorded: digests of the user's code are not looked for here."""
+    vars(node)["values"] = dict(values)
     return node
 
 

@@ -25,7 +25,7 @@ TABLE, SUMS = paths.models(Path()).name, paths.checksums(Path()).name
 
 @dataclass(frozen=True)
 class Task:
-    """The run of a model. `there`: the files in its folder, each with the sha256 that it should have, if that is known."""
+    """The run of a model. `there`: the files in its folder, each with the sha256 that it should have, if known."""
 
     model: int
     node: str
