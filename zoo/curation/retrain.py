@@ -95,7 +95,7 @@ def to_train(zoo: OpenZoo, run: Checked, sweep: Path) -> Again:
     values = (run.params or {})["config"]
     if groups := set(values.get("sources", ())) - {"data"}:  # the images are in the zoo
         raise ZooError(
-            f"{path} says that its {', '.join(sorted(groups))} came from a file of the user's own, which is not run: only "
+            f"{path} says that its {', '.join(sorted(groups))} came from a file of the user's own, not run: only "
             "what is of PyTorch and this package can be trained again"
         )
     require_known(path, values)
