@@ -32,9 +32,9 @@ sanitize: .venv/installed
 
 # The engine's tests on kernels that Clang compiled, as it does where the machine has no compiler (build_backend).
 test-clang: .venv/installed
-	$(PYTHON) -m venv build/clang && build/clang/bin/python -m pip install --quiet ziglang
+	$(PYTHON) -m venv build/clang/venv && build/clang/venv/bin/python -m pip install --quiet ziglang
 	rm -rf build/clang/lib
-	CXX="build/clang/bin/python -m ziglang c++ -mcpu=baseline" KERNEL_FLAGS=-Werror \
+	CXX="build/clang/venv/bin/python -m ziglang c++ -mcpu=baseline" KERNEL_FLAGS=-Werror \
 		$(BIN)/python setup.py --quiet build --build-base build/clang --build-lib build/clang/lib
 	cd build/clang/lib && ls zoo/engines/lanes/_lanes_portable.so && $(ENGINE_TESTS)
 

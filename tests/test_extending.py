@@ -179,7 +179,7 @@ def test_what_the_page_names_is_there() -> None:
 @pytest.mark.skipif(not lanes.available(), reason="needs a C++ compiler")
 def test_a_layer_for_the_engine(tmp_path: Path) -> None:
     """The kernels are built with it, and its gradients are PyTorch's."""
-    for name in ("zoo", "tests/engines"):
+    for name in ("zoo", "build_backend", "tests/engines"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)

@@ -7,11 +7,12 @@ import hydra
 from omegaconf import DictConfig
 
 import zoo.node.resolvers  # noqa: F401  of the texts of --help
+from zoo.errors import ZooError
 from zoo.installation import CONF
 from zoo.node.clear_errors import clear_errors, clear_job_errors
 
 
-def make_zoo(sweep: Path, zoo: Path) -> dict[str, Any]:
+def make_zoo(sweep: Path, zoo: Path, files_of_runs: str = "folders") -> dict[str, Any]:
     """Make the zoo of a sweep and its zip file, or make them anew; return the zoo's summary. The sweep stays as it is.
 
     The zoo appears when it is complete; until then an older one stays. Raises ZooError if there is nothing to
@@ -23,20 +24,23 @@ def make_zoo(sweep: Path, zoo: Path) -> dict[str, Any]:
 
     with storage_errors():
         require_replaceable(zoo, sweep)
-        return make.make_zoo(zoo, lambda new: collate(sweep, new))
+        return make.make_zoo(zoo, lambda new: collate(sweep, new, files_of_runs))
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="analyze")
 def job(config: DictConfig) -> None:
+    from zoo.format.compact import FILES
     from zoo.format.escape import one_line
     from zoo.format.latest import latest_sweep
     from zoo.publication.readme import report
 
     with clear_job_errors():
+        if config.files not in FILES:
+            raise ZooError(f"files={one_line(config.files)}: choose from {', '.join(FILES)}")
         sweep = Path(config.sweep) if config.sweep else latest_sweep(Path(config.sweeps))
         zoo = Path(config.zoo_dir) if config.zoo_dir else Path(config.zoos) / sweep.name
         print(f"{one_line(sweep)} -> {one_line(zoo)}")
-        print(report(zoo, make_zoo(sweep, zoo)))
+        print(report(zoo, make_zoo(sweep, zoo, config.files)))
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ def test_runs_are_what_was_trained(zoo: Path, sweep: Path) -> None:
 
 def test_damaged_and_foreign_files_are_named(zoo: Path, tmp_path: Path) -> None:
     node, found = "a_0123456789", Runs(tmp_path)
-    run = found.run(node)
+    run = paths.runs(tmp_path) / node
     paths.checkpoint(run, 0).parent.mkdir(parents=True)
     paths.checkpoint(run, 0).write_bytes(b"changed")
     record = {"training_iteration": 0, "state_sha256": "0" * 64}
@@ -38,5 +38,5 @@ def test_damaged_and_foreign_files_are_named(zoo: Path, tmp_path: Path) -> None:
     with pytest.raises(ZooError, match=r"outside the zoo"):
         found.checkpoint(node, record)
     for name in ("..", "a/b", ""):
-        with pytest.raises(ValueError, match="no name of a node"):
-            found.run(name)
+        with pytest.raises(ZooError, match="no name of a node"):
+            found.params(name)

@@ -90,6 +90,11 @@ def test_a_sweep_without_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "sweeps/g1: missing EQUAL" in text and "Values are typed as key=value" in text and "\n" not in text
 
 
+def test_runs_are_kept_in_one_of_two_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = typed(monkeypatch, tmp_path, "analyze", "files=zip")
+    assert text == "files=zip: choose from folders, compact"
+
+
 def test_keys_are_listed_from_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = str(typed(monkeypatch, tmp_path, "train", *TINY, "optim.weight_decy=1"))
     assert "It has weight_decay, " in text and "_target_" not in text

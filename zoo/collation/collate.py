@@ -23,7 +23,9 @@ from zoo.disk import files, paths
 from zoo.disk.folders import require_name
 from zoo.errors import ZooError
 from zoo.format.architecture import Architecture
+from zoo.format.compact import FOLDERS
 from zoo.format.model_source import is_model_source
+from zoo.format.runs import Runs
 from zoo.format.train_metrics import train_metrics
 from zoo.format.zoo_writer import Member, Params, Records, ZooWriter
 from zoo.installation import command
@@ -41,7 +43,7 @@ SECONDS_A_NUMBER = 1e-8  # of a state
 LISTED = 20  # runs that are left out, in an error; the others are counted
 
 
-def collate(sweep: Path, zoo: Path) -> dict[str, str]:
+def collate(sweep: Path, zoo: Path, files_of_runs: str = FOLDERS) -> dict[str, str]:
     """Put the models of a sweep, their tables and their weights into the empty folder `zoo`. The sweep stays as it is.
 
     A sweep is data, from anyone: nothing in it is executed, and what lies outside of it is never taken.
@@ -56,8 +58,8 @@ def collate(sweep: Path, zoo: Path) -> dict[str, str]:
     architecture, source = describe(sweep, params)
     names = [node["node"] for node in params]
     with (
-        ZooWriter(zoo, architecture, epochs, factors) as writer,
-        closing(take_all(sweep, zoo, architecture, epochs + 1, names)) as taken,
+        ZooWriter(zoo, architecture, epochs, factors, files_of_runs) as writer,
+        closing(take_all(sweep, zoo, architecture, epochs + 1, names, files_of_runs)) as taken,
     ):
         for node, found in zip(params, taken, strict=True):
             try:
@@ -93,7 +95,7 @@ def require_replaceable(zoo: Path, sweep: Path) -> None:
     if not (paths.config(zoo).exists() and paths.models(zoo).exists()):
         raise ZooError(f"{zoo} is there and is no zoo: choose another zoo_dir, or move it away")
     nodes, missing = find_nodes(sweep)
-    others = sorted({run.name for run in paths.runs(zoo).glob("*")} - {*nodes, *missing})
+    others = sorted({*Runs(zoo).nodes()} - {*nodes, *missing})
     if others:
         dropped = {run.name for run in paths.dropped(sweep).glob("*")}
         left = f"were dropped from {sweep}" if dropped.issuperset(others) else f"{sweep} does not"
@@ -140,12 +142,12 @@ def copy_files(sweep: Path, zoo: Path) -> None:
 
 
 def take_all(
-    sweep: Path, zoo: Path, architecture: Architecture, epochs: int, names: Sequence[str]
+    sweep: Path, zoo: Path, architecture: Architecture, epochs: int, names: Sequence[str], files_of_runs: str
 ) -> Generator[Taken | str]:
     """Put the runs of these nodes into the zoo one after another, or say why one can't be in it."""
     size = max(1, min(MODELS_A_TASK, BYTES_A_TASK // (4 * epochs * architecture.length)))
     tasks = [names[first : first + size] for first in range(0, len(names), size)]
-    job = functools.partial(take_runs, sweep, zoo, architecture, epochs)
+    job = functools.partial(take_runs, sweep, zoo, architecture, epochs, files_of_runs)
     processes = processes_for(len(names) * epochs, architecture.length)
     with mapping(job, processes) as done, tqdm(total=len(names), desc="collating", unit="model") as progress:
         for found in done(tasks):
@@ -170,8 +172,9 @@ def add_run(sweep: Path, node: Params, found: Taken | str, writer: ZooWriter) ->
     if writer.members and (difference := differing(node, found.records, run, writer.members[0])):
         shutil.rmtree(copy)
         raise ZooError(f"{difference} than {writer.members[0].params['node']}")
-    writer.add(node, found.variant, found.records, vectors(paths.vectors(copy), len(found.records)))
-    paths.vectors(copy).unlink()
+    states = vectors(paths.vectors(copy), len(found.records))
+    paths.vectors(copy).unlink()  # what is mapped stays
+    writer.add(node, found.variant, found.records, states)
 
 
 def differing(node: Params, records: Records, run: Path, first: Member) -> str | None:

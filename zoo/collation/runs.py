@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from zoo.collation.reading import json_object, own_file, reading, reason
-from zoo.collation.states import StateReader
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.architecture import Architecture
+from zoo.format.compact import COMPACT, leave_out
 from zoo.format.node_table import node_names
 from zoo.format.reading import is_plain_name
 from zoo.format.record import STATE_DIGEST, Missing, check_optimizer, read_records
+from zoo.format.states import StateReader
 from zoo.format.zoo_writer import Params, Records
 
 
@@ -56,7 +57,7 @@ def read_params(sweep: Path, name: str) -> Params:
 
 
 def take_runs(
-    sweep: Path, zoo: Path, architecture: Architecture, epochs: int, names: Sequence[str]
+    sweep: Path, zoo: Path, architecture: Architecture, epochs: int, files_of_runs: str, names: Sequence[str]
 ) -> list[Taken | str]:
     """Put the runs of these nodes into the zoo, or say why one can't be in it.
 
@@ -66,7 +67,11 @@ def take_runs(
     found: list[Taken | str] = []
     for name in names:
         try:
-            found.append(take_run(sweep / name, paths.runs(zoo) / name, reader, epochs))
+            copy = paths.runs(zoo) / name
+            found.append(take_run(sweep / name, copy, reader, epochs))
+            if files_of_runs == COMPACT:  # the writer would do it, too, but alone
+                states = np.fromfile(paths.vectors(copy), np.float32).reshape(-1, architecture.length)
+                leave_out(copy, architecture, reader.variant, states)
         except ZooError as error:
             found.append(reason(error, sweep))
     return found

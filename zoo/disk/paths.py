@@ -84,6 +84,16 @@ def environment(run: Path) -> Path:
     return run / "environment.json"
 
 
+def epoch_of(checkpoint: Path) -> int:
+    """The epoch whose state lies in this file."""
+    return int(checkpoint.parent.name.removeprefix("checkpoint_"))
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Those that there are, by epoch."""
+    return sorted(run.glob("checkpoint_*/checkpoints"))
+
+
 def of_epochs(run: Path) -> list[Path]:
     """Everything that the run has by epoch, folders and files."""
     return [path for folder in run.glob("checkpoint_*") for path in (folder, *folder.glob("*"))]
@@ -206,6 +216,11 @@ def checksums(zoo: Path) -> Path:
 def runs(zoo: Path) -> Path:
     """The models' run directories."""
     return zoo / "models"
+
+
+def runs_archive(zoo: Path) -> Path:
+    """The models' runs as one zip file, in a compact zoo: without the checkpoints that follow from the weights."""
+    return zoo / "runs.zip"
 
 
 def summary(zoo: Path) -> Path:

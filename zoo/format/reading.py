@@ -1,12 +1,12 @@
 """Reading the files of a zoo that anyone may have made: what is wrong with one is a ZooError that names it."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zoo.disk import files
 from zoo.errors import ZooError
 from zoo.installation import command
 
@@ -56,7 +56,15 @@ def reading(path: Path) -> Iterator[None]:
 def json_object(path: Path) -> dict[str, Any]:
     """A file that holds one JSON object."""
     with reading(path):
-        value = files.read_json(path)
-        if not isinstance(value, dict):
-            raise damaged(path, f"it holds a {type(value).__name__}, not an object")
-        return value
+        return json_object_in(path, path.read_bytes())
+
+
+def json_object_in(path: Path, content: bytes) -> dict[str, Any]:
+    """The JSON object in the content of a file. Raises ZooError, which names `path`, if it holds anything else."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise damaged(path, f"it holds a {type(value).__name__}, not an object")
+    return value

@@ -52,6 +52,19 @@ def read_whole_records(run: Path) -> tuple[list[Record], str | None]:
         return [], None
     except ZooError as error:
         return [], str(error)
+    return whole_records_in(path, lines)
+
+
+def records_in(path: Path, lines: list[bytes]) -> list[Record]:
+    """The records in the lines of a result.json. Raises ZooError, which names `path` and the line, if one is none."""
+    records, damage = whole_records_in(path, lines)
+    if damage:
+        raise ZooError(damage)
+    return records
+
+
+def whole_records_in(path: Path, lines: list[bytes]) -> tuple[list[Record], str | None]:
+    """The records up to the first damaged one, and what is wrong with that; None if there is none."""
     records: list[Record] = []
     for epoch, line in enumerate(lines):
         try:

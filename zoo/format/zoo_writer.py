@@ -11,6 +11,7 @@ from torch import Tensor
 from zoo.disk import files, paths
 from zoo.format import tables
 from zoo.format.architecture import Architecture
+from zoo.format.compact import COMPACT, FOLDERS, RunArchiveWriter, leave_out
 from zoo.format.weights import WeightsWriter
 
 Params = dict[str, Any]  # what a params.json holds
@@ -29,13 +30,16 @@ class Member:
 class ZooWriter:
     """Writes weights and tables into an empty folder; a context, at whose end they are complete.
 
-    The rest is for the caller to put there: config.json, images, model.py, the folder of runs.
+    The rest is for the caller to put there: config.json, images, model.py, and before a model is added its run.
     """
 
-    def __init__(self, zoo: Path, architecture: Architecture, max_epochs: int, factors: Sequence[str]):
-        """`factors`: the generating factors, as in the search pattern of config.json."""
+    def __init__(
+        self, zoo: Path, architecture: Architecture, max_epochs: int, factors: Sequence[str], files: str = FOLDERS
+    ):
+        """`factors`: the generating factors, as in the search pattern of config.json. `files`: how runs are kept."""
         self.zoo, self.architecture, self.max_epochs, self.factors = zoo, architecture, max_epochs, factors
         self.weights = WeightsWriter(zoo, max_epochs + 1, architecture.length)
+        self.archive = RunArchiveWriter(zoo) if files == COMPACT else None
         self.members: list[Member] = []
 
     def __enter__(self) -> Self:
@@ -46,6 +50,8 @@ class ZooWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.weights.__exit__(kind, error, trace)
+        if self.archive:
+            self.archive.__exit__(kind, error, trace)
         if kind is None:
             self.write_tables()
             self.architecture.save(paths.architecture(self.zoo))
@@ -59,6 +65,9 @@ class ZooWriter:
         keys = (*tables.LOSSES_AND_ACCURACIES, "diverged")
         self.weights.add(states)
         self.members.append(Member(params, variant, [{key: record[key] for key in keys} for record in records]))
+        if self.archive and (run := paths.runs(self.zoo) / params["node"]).exists():
+            leave_out(run, self.architecture, variant, states.numpy())
+            self.archive.take(params["node"])
 
     def write_tables(self) -> None:
         """The tables of models and of states."""

@@ -147,14 +147,26 @@ model = models.iloc[0]
 vector = states[model["id"], model["last_epoch"]]
 
 # the same state as a network, on the IMAGES images
-run = f"models/{model['node']}"
-network = build(json.load(open(f"{run}/params.json"))).eval()
-checkpoint = f"{run}/checkpoint_{model['last_epoch']:06d}/checkpoints"
-network.load_state_dict(torch.load(checkpoint, weights_only=True))
+NETWORK
 SPLIT = torch.load("dataset.pt", weights_only=True)["SPLITset"]
 with torch.inference_mode():
     predicted = network(SPLIT["images"]).argmax(1)
 print((predicted == SPLIT["labels"]).double().mean().item(), "RELATION", model["SPLIT_acc"])"""
+
+FROM_FOLDER = """\
+run = f"models/{model['node']}"
+network = build(json.load(open(f"{run}/params.json"))).eval()
+checkpoint = f"{run}/checkpoint_{model['last_epoch']:06d}/checkpoints"
+network.load_state_dict(torch.load(checkpoint, weights_only=True))"""
+
+FROM_ARCHIVE = """\
+params = ZipFile("runs.zip").read(f"{model['node']}/params.json")
+network = build(json.loads(params)).eval()
+architecture = json.load(open("architecture.json"))
+tensors = architecture["tensors"]
+pieces = vector.split([tensor["length"] for tensor in tensors])
+shaped = [piece.reshape(tensor["shape"]) for piece, tensor in zip(pieces, tensors)]
+network.load_state_dict(dict(zip(architecture["variants"][model["variant"]], shaped)))"""
 
 ONE_FILE = """\
 states = load_file("weights.safetensors")["weights"]  # [models, epochs, parameters], rows as in models.csv"""
@@ -183,6 +195,7 @@ FILES = (
     (paths.weights, "all states as one float32 tensor `weights` [models, epochs, parameters]"),
     (paths.weights_index, "the weights are several files: which models are in which"),
     (paths.runs, "a folder per model: `params.json`, `result.json`, `checkpoint_*/checkpoints` (a state dict each)"),
+    (paths.runs_archive, "the same as one zip file, without the checkpoints that follow from the weights"),
     (paths.summary, "the numbers of this text"),
     (paths.citation, "how to cite the zoo"),
     (paths.licence, "CC BY 4.0"),
@@ -247,6 +260,10 @@ def plain_example(zoo: Path, protocol: Mapping[str, Any]) -> str:
     running = split == "train" and train_metrics(protocol) == RUNNING
     relation = "now; while it was trained" if running else "="
     example = PLAIN.replace("STATES", states).replace("RELATION", relation)
+    if paths.runs_archive(zoo).exists():
+        example = example.replace("import json\n", "import json\nfrom zipfile import ZipFile\n")
+        example = example.replace("NETWORK", FROM_ARCHIVE)
+    example = example.replace("NETWORK", FROM_FOLDER)
     return example.replace("IMAGES", SPLITS[split]).replace("SPLIT", split)
 
 

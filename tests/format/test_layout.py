@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.collation import layout as module
-from zoo.collation import states
 from zoo.collation.collate import collate
-from zoo.collation.layout import Layout
-from zoo.collation.states import StateReader
 from zoo.disk import files, paths
+from zoo.format import layout as module
+from zoo.format import states
 from zoo.format.architecture import Architecture
+from zoo.format.layout import Layout
+from zoo.format.states import StateReader
 from zoo.models.cnn import CNNLarge, CNNSmall
 from zoo.models.resnet import ResNet18
 
@@ -131,10 +131,17 @@ def test_unusual_tensors_are_left_to_torch(
     assert is_same(StateReader(architecture).read(path, 0, None), flattened(content, architecture))
 
 
-def test_architectures_with_other_numbers_than_float32_are_left_to_torch() -> None:
+def test_whole_numbers_are_read_as_float32_and_refused_where_that_changes_them() -> None:
     model = ResNet18(1)
-    architecture = Architecture.of(model)
-    assert Layout.of(saved(model.state_dict()), architecture, 0) is None
+    architecture, state = Architecture.of(model), model.state_dict()
+    layout = Layout.of(saved(state), architecture, 0)
+    assert layout is not None
+    state["bn1.num_batches_tracked"] += 2**24
+    content = saved(state)
+    assert layout.fits(content) and is_same(layout.read(content), flattened(content, architecture))
+    state["bn1.num_batches_tracked"] += 1
+    with pytest.raises(ValueError, match="whole number"):
+        layout.read(saved(state))
 
 
 @pytest.mark.parametrize("content", [b"", b"text" * 100, b"PK\x05\x06" + bytes(18), b"PK\x05\x06" + b"\xff" * 18])

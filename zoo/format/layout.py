@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from zoo.format.architecture import Architecture
+from zoo.format.architecture import DTYPES, Architecture
 
 LARGEST = 2**26  # bytes; what lies in longer files takes longer than unpickling
 
@@ -40,12 +40,11 @@ class Layout:
     size: int  # bytes of the file
     fixed: list[tuple[int, bytes]]  # where it begins, and what it is: all but numbers and checksums
     vector: list[Span]  # one after another
+    wide: list[Span]  # where the vector has whole numbers, of twice the length in the file
 
     @classmethod
     def of(cls, content: bytes, architecture: Architecture, variant: int) -> Self | None:
-        """Read off a checkpoint that torch.load reads; None if it is not as usual, or not all is float32."""
-        if any(entry.dtype != "float32" for entry in architecture.tensors):
-            return None
+        """Read off a checkpoint that torch.load reads; None if it is not as usual, or has numbers of unusual types."""
         try:
             return cls.learnt(content, architecture, variant)
         except Exception:  # torch raises whatever the file leads it to; then no other file is read without it either
@@ -53,14 +52,15 @@ class Layout:
 
     @classmethod
     def learnt(cls, content: bytes, architecture: Architecture, variant: int) -> Self:
+        wide = wide_spans(architecture)
         numbers, checksums = varying(content)
         places, others = (replaced(content, numbers, checksums, shift) for shift in (0, 1))
         vector = spans(loaded(places, architecture, variant))
         if len(vector) > len(architecture.tensors):
             raise ValueError("a tensor is in pieces")
-        layout = cls(variant, len(content), list(between(content, sorted(numbers + checksums))), vector)
+        layout = cls(variant, len(content), list(between(content, sorted(numbers + checksums))), vector, wide)
         for file in (places, others):  # what looks like a place might have been there before
-            if (layout.read(file).view(np.uint32) != loaded(file, architecture, variant)).any():
+            if (layout.words(file) != loaded(file, architecture, variant)).any():
                 raise ValueError("its numbers are not where they seem to be")
         return layout
 
@@ -68,9 +68,44 @@ class Layout:
         """Whether a file is the same but for numbers and checksums."""
         return len(content) == self.size and all(content.startswith(known, begin) for begin, known in self.fixed)
 
+    def words(self, content: bytes) -> np.ndarray:
+        """The bits of all numbers of a file that fits, uint32: one of each float32, two of each whole number."""
+        return np.frombuffer(b"".join([content[begin:end] for begin, end in self.vector]), np.uint32)
+
     def read(self, content: bytes) -> np.ndarray:
-        """The vector [parameters] of a file that fits."""
-        return np.frombuffer(b"".join([content[begin:end] for begin, end in self.vector]), np.float32)
+        """The vector [parameters] of a file that fits, float32. Raises ValueError if that can't hold a whole number."""
+        words = self.words(content)
+        return narrowed(words, self.wide) if self.wide else words.view(np.float32)
+
+
+def wide_spans(architecture: Architecture) -> list[Span]:
+    """Where an architecture's vector has int64. Raises ValueError if it has any other type but float32."""
+    if {entry.dtype for entry in architecture.tensors} - {"float32", "int64"}:
+        raise ValueError("an unusual type")
+    return [(entry.start, entry.start + entry.length) for entry in architecture.tensors if entry.dtype == "int64"]
+
+
+def narrowed(words: np.ndarray, wide: Sequence[Span]) -> np.ndarray:
+    """The vector of a file's words."""
+    pieces, place, before = [], 0, 0  # place: among the words; before: in the vector
+    for begin, end in wide:
+        pieces.append(words[place : place + begin - before].view(np.float32))
+        place += begin - before
+        whole = words[place : place + 2 * (end - begin)].view(np.int64)
+        pieces.append(whole.astype(np.float32))
+        if (pieces[-1].astype(np.int64) != whole).any():
+            raise ValueError("a whole number is larger than float32, as which a zoo keeps it, can hold")
+        place, before = place + 2 * (end - begin), end
+    return np.concatenate([*pieces, words[place:].view(np.float32)])
+
+
+def widened(vector: np.ndarray, wide: Sequence[Span]) -> np.ndarray:
+    """The words of a vector: what `narrowed` undoes."""
+    pieces, before = [], 0
+    for begin, end in wide:
+        pieces += [vector[before:begin].view(np.uint32), vector[begin:end].astype(np.int64).view(np.uint32)]
+        before = end
+    return np.concatenate([*pieces, vector[before:].view(np.uint32)])
 
 
 def varying(content: bytes) -> tuple[list[Span], list[Span]]:
@@ -115,11 +150,15 @@ def replaced(content: bytes, numbers: Sequence[Span], checksums: Sequence[Span],
 
 
 def loaded(content: bytes, architecture: Architecture, variant: int) -> np.ndarray:
-    """The vector of a file's state, its bits read as whole numbers. Raises ValueError if they are no float32."""
+    """The bits of all numbers of a file's state. Raises ValueError if they are not as the architecture says."""
     state: Any = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    if any(value.dtype != torch.float32 for value in state.values()):
-        raise ValueError("not all is float32")
-    return architecture.flatten(state, variant).numpy().view(np.uint32)
+    keys = architecture.variants[variant]
+    if state.keys() != set(keys):
+        raise ValueError("other keys")
+    for key, entry in zip(keys, architecture.tensors, strict=True):
+        if list(state[key].shape) != entry.shape or state[key].dtype != DTYPES[entry.dtype]:
+            raise ValueError(f"{key} has another shape or type")
+    return torch.cat([state[key].reshape(-1).view(torch.int32) for key in keys]).numpy().view(np.uint32)
 
 
 def spans(places: np.ndarray) -> list[Span]:

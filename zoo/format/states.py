@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.collation.layout import Layout
 from zoo.format.architecture import Architecture
+from zoo.format.layout import Layout
 from zoo.format.record import own_content, state_in
 
 
