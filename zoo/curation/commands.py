@@ -1,4 +1,4 @@
-"""`python -m zoo verify`: what is wrong with a zoo, a line a finding."""
+"""`python -m zoo verify | merge | extract`: a zoo checked, united with others, cut."""
 
 import argparse
 import sys
@@ -11,6 +11,8 @@ from zoo.format.escape import one_line
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     add_verify(commands)
+    add_merge(commands)
+    add_extract(commands)
 
 
 def add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -27,6 +29,40 @@ def add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     text = "execute the zoo's model.py, where its class is none that this package knows: if you know whose zoo it is"
     command.add_argument("--trust", action="store_true", help=text)
     command.set_defaults(run=verify)
+
+
+def add_merge(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = (
+        "Make one zoo of several, which have the same architecture, images and protocol. A model that more than one of "
+        "them has must be the same in all."
+    )
+    command = commands.add_parser("merge", help="one zoo of several", description=text)
+    command.add_argument("zoos", type=Path, nargs="+", metavar="zoo", help="a zoo's folder; two or more")
+    command.add_argument("--into", type=Path, required=True, help="the new zoo's folder; a zip file is made beside it")
+    command.set_defaults(run=merge)
+
+
+def merge(arguments: argparse.Namespace) -> None:
+    from zoo.curation.merge import merge  # PyTorch, which the other commands need not wait for
+    from zoo.publication.readme import report
+
+    print(report(arguments.into, merge(arguments.zoos, arguments.into)))
+
+
+def add_extract(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "Make a zoo of those models of another for which an expression over the columns of models.csv is true."
+    command = commands.add_parser("extract", help="a zoo of some models of another", description=text)
+    command.add_argument("zoo", type=Path, help="the zoo's folder, such as zoos/mnist_seed")
+    command.add_argument("--where", required=True, help="such as 'optim == \"adam\" and test_acc > .9'")
+    command.add_argument("--into", type=Path, required=True, help="the new zoo's folder; a zip file is made beside it")
+    command.set_defaults(run=extract)
+
+
+def extract(arguments: argparse.Namespace) -> None:
+    from zoo.curation.extract import extract  # PyTorch, which the other commands need not wait for
+    from zoo.publication.readme import report
+
+    print(report(arguments.into, extract(arguments.zoo, arguments.where, arguments.into)))
 
 
 def verify(arguments: argparse.Namespace) -> None:

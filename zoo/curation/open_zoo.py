@@ -60,7 +60,7 @@ class OpenZoo:
             raise damaged(paths.config(path), f"trainer.max_epochs contradicts weights of {epochs} epochs")
         return cls(path, config, architecture, weights, models, states)
 
-    @property
+    @cached_property
     def runs(self) -> Runs:
         return Runs(self.path)
 

@@ -1,7 +1,6 @@
 """Models of a zoo evaluated again: are the accuracies in its records what its weights reach on its images?"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ def recompute(zoo: OpenZoo, runs: Sequence[Checked], seed: int, trust: bool) -> 
         finite = [epoch for epoch, record in enumerate(records) if not record["diverged"]]
         if not finite:
             continue
-        path = paths.params(zoo.runs.run(run.task.node))
+        path = paths.params(zoo.runs.folder(run.task.node))
         model = build_known(path, params, zoo.architecture, zoo.path if trust else None)
         for epoch in sorted({finite[-1], int(generator.choice(finite))}):
             state = zoo.architecture.unflatten(zoo.weights.state(run.task.model, epoch).clone(), run.task.variant)
@@ -50,8 +49,8 @@ def recompute(zoo: OpenZoo, runs: Sequence[Checked], seed: int, trust: bool) -> 
             measured = [name for name in splits if name != "train" or is_of_state(params, epoch)]
             batch = evaluation_batch(model, images.trainset.images[:1])
             for text in differences(model, {name: splits[name] for name in measured}, records[epoch], batch):
-                name = str(paths.result(Path(paths.runs(Path()).name) / run.task.node))
-                found.append(Finding(name, f"says of epoch {epoch} {text}"))
+                result = paths.result(zoo.runs.folder(run.task.node)).relative_to(zoo.path)
+                found.append(Finding(str(result), f"says of epoch {epoch} {text}"))
     return found
 
 

@@ -23,6 +23,7 @@ from zoo.curation.runs import Checked
 from zoo.disk import files, paths
 from zoo.errors import ZooError, one_line
 from zoo.format.record import read_records, read_state
+from zoo.format.runs import Place
 from zoo.format.train_metrics import EXACT
 from zoo.installation import CONF
 from zoo.launch.packing import pack
@@ -47,6 +48,11 @@ class Again:
     run: Checked
     node: Node
     environments: Sequence[Mapping[str, Any]]  # environment.json
+    folder: Path  # in the zoo
+
+    def name(self, place: Place) -> str:
+        """Of a file of the run, in the zoo."""
+        return str(place(self.folder).relative_to(self.folder.parents[1]))
 
     @property
     def threads(self) -> int:
@@ -91,7 +97,7 @@ def retrain(zoo: OpenZoo, runs: Sequence[Checked]) -> list[Outcome]:
 
 def to_train(zoo: OpenZoo, run: Checked, sweep: Path) -> Again:
     """The node of a run's params.json, to be trained in another sweep."""
-    path = paths.params(zoo.runs.run(run.task.node))
+    path = paths.params(zoo.runs.folder(run.task.node))
     values = (run.params or {})["config"]
     if groups := set(values.get("sources", ())) - {"data"}:  # the images are in the zoo
         raise ZooError(
@@ -101,7 +107,7 @@ def to_train(zoo: OpenZoo, run: Checked, sweep: Path) -> Again:
     require_known(path, values)
     environments = read_environments(zoo, run.task.node)
     try:
-        return Again(run, node_of(values, sweep, environments), environments)
+        return Again(run, node_of(values, sweep, environments), environments, zoo.runs.folder(run.task.node))
     except ZooError:
         raise
     except Exception as error:  # the values are anyone's
@@ -150,7 +156,7 @@ def misnamed(again: Again) -> Finding | None:
     if node == name:
         return None
     text = f"has values of another node, {name}"
-    return Finding(str(paths.params(Path(paths.runs(Path()).name) / node)), text)
+    return Finding(again.name(paths.params), text)
 
 
 def train_all(again: Sequence[Again], images: Path) -> None:
@@ -184,7 +190,7 @@ def outcome(zoo: OpenZoo, again: Again) -> Outcome:
         None
         if epoch is None
         else Finding(
-            str(paths.checkpoint(Path(paths.runs(Path()).name) / run.task.node, epoch)),
+            again.name(lambda run: paths.checkpoint(run, epoch)),
             f"is not what training it again gives, {'bit for bit' if bits else 'but for rounding'}",
         )
     )

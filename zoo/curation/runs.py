@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from zoo.collation.states import StateReader
 from zoo.curation.findings import CHANGED, Finding
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.record import OPTIMIZER_DIGEST, STATE_DIGEST, Record, parsed
+from zoo.format.runs import Runs
+from zoo.format.states import StateReader
 from zoo.format.weights import Weights
 
 KEPT = (*tables.LOSSES_AND_ACCURACIES, "diverged")  # of a record
@@ -47,22 +48,25 @@ class Checked:
 
 def check_runs(zoo: Path, architecture: Architecture, tasks: Sequence[Task]) -> list[Checked]:
     """For a worker process."""
-    weights, reader = Weights(zoo), StateReader(architecture)
-    return [Check(zoo, task, weights, reader).done() for task in tasks]
+    runs, weights, reader = Runs(zoo), Weights(zoo), StateReader(architecture)
+    return [Check(zoo, task, runs, weights, reader).done() for task in tasks]
 
 
 class Check:
     """One run, file by file: none is read twice."""
 
-    def __init__(self, zoo: Path, task: Task, weights: Weights, reader: StateReader):
-        self.task, self.weights, self.reader = task, weights, reader
-        self.run = paths.runs(zoo) / task.node
+    def __init__(self, zoo: Path, task: Task, runs: Runs, weights: Weights, reader: StateReader):
+        self.task, self.runs, self.weights, self.reader = task, runs, weights, reader
+        self.zoo, self.run = zoo, runs.folder(task.node)
+        self.is_compact = self.run.parent == paths.runs_archive(zoo)
+        # what is in one file is known by that file's checksum
+        self.beside = (self.run.parent.name,) if self.is_compact else ()
         self.result = self.in_zoo(paths.result(self.run))
         self.left = dict(task.there)  # what was not looked at yet
         self.checked = Checked(task)
 
     def in_zoo(self, path: Path) -> str:
-        return str(path.relative_to(self.run.parents[1]))
+        return str(path.relative_to(self.zoo))
 
     def done(self) -> Checked:
         self.read_params()
@@ -82,19 +86,30 @@ class Check:
         if name not in self.left:
             return None
         expected = self.left.pop(name)
-        content = path.read_bytes()
+        try:
+            # that it is a file of the zoo is known where it lies in a folder
+            content = (
+                self.runs.content(self.task.node, lambda run: run / name) if self.is_compact else path.read_bytes()
+            )
+        except (ZooError, OSError) as error:
+            self.find(path, f"can't be read ({error})")
+            return None
         found = hashlib.sha256(content).hexdigest()
         if expected in (None, found) and digest in (None, found):
             return content
         if expected in (None, found):
             text = f"has a record of {name} with another sha256 than the file has"
-            self.checked.contradictions.append(Finding(self.result, text))
+            self.checked.contradictions.append(Finding(self.result, text, self.beside))
         elif digest == found:
             text = f"says another sha256 of {self.in_zoo(path)} than the file and its record have"
             self.checked.files.append(Finding(SUMS, text))
         else:
-            self.checked.files.append(Finding(self.in_zoo(path), CHANGED))
+            self.find(path, CHANGED)
         return None
+
+    def find(self, path: Path, text: str) -> None:
+        """Something is wrong with a file by itself."""
+        self.checked.files.append(Finding(self.in_zoo(path), text, self.beside))
 
     def read_params(self) -> None:
         path = paths.params(self.run)
@@ -106,19 +121,18 @@ class Check:
                 raise ValueError(f"it is of {params['node']!r}")
             self.checked.params = params
         except DAMAGED as error:
-            text = f"has no parameters of {self.task.node} ({error!r})"
-            self.checked.files.append(Finding(self.in_zoo(path), text))
+            self.find(path, f"has no parameters of {self.task.node} ({error!r})")
 
     def read_records(self) -> list[Record] | None:
-        if (content := self.content(paths.result(self.run))) is None:
+        path = paths.result(self.run)
+        if (content := self.content(path)) is None:
             return None
         found: list[Record] = []
         for epoch, line in enumerate(content.splitlines()):
             try:
                 found.append(parsed(line, epoch))
             except DAMAGED as error:
-                text = f"has a line {epoch + 1} that is no record of epoch {epoch} ({error!r})"
-                self.checked.files.append(Finding(self.result, text))
+                self.find(path, f"has a line {epoch + 1} that is no record of epoch {epoch} ({error!r})")
                 return None
         if len(found) != self.task.last_epoch + 1:
             text = f"has {len(found)} records, but in {TABLE} the last epoch is {self.task.last_epoch}"
@@ -131,13 +145,15 @@ class Check:
         finite: dict[int, bool] = {}
         for epoch, record in enumerate(records):
             path = paths.checkpoint(self.run, epoch)
+            if self.is_compact and str(path.relative_to(self.run)) not in self.left:
+                self.make_again(record)
+                continue
             if (content := self.content(path, record.get(STATE_DIGEST))) is None:
                 continue
             try:
                 vector = self.reader.vector(path, content, begins=not finite)
             except DAMAGED as error:
-                text = f"holds no state of the zoo's architecture ({error})"
-                self.checked.files.append(Finding(self.in_zoo(path), text))
+                self.find(path, f"holds no state of the zoo's architecture ({error})")
                 continue
             finite[epoch] = bool(np.isfinite(vector).all())
             own = self.weights.state(self.task.model, epoch).numpy()
@@ -156,8 +172,19 @@ class Check:
                 )
         return finite
 
+    def make_again(self, record: Record) -> None:
+        """A checkpoint that a compact zoo leaves out, from the weights."""
+        try:
+            self.runs.checkpoint(self.task.node, record)
+        except ZooError:
+            path = paths.checkpoint(self.run, record["training_iteration"])
+            text = "has other numbers than those whose sha256 the record has of epoch"
+            self.contradict_weights(f"{text} {record['training_iteration']} of model {self.task.model}", path)
+
     def contradict_weights(self, text: str, path: Path) -> None:
-        finding = Finding(self.weights.file_of(self.task.model), f"{text} ({self.in_zoo(path)})", (self.in_zoo(path),))
+        finding = Finding(
+            self.weights.file_of(self.task.model), f"{text} ({self.in_zoo(path)})", (self.in_zoo(path), *self.beside)
+        )
         self.checked.contradictions.append(finding)
 
     def check_optimizer(self, last: Record) -> None:

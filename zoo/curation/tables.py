@@ -21,13 +21,11 @@ from zoo.format.runs import Place
 from zoo.format.train_metrics import train_metrics
 from zoo.node.node import canonical
 
-NAMES = {
-    place: str(place(Path()))
-    for place in (
-        *(paths.models, paths.metrics, paths.config, paths.nodes, paths.images, paths.index_dict),
-        *(paths.model_source, paths.summary, paths.accuracy_by_factor),
-    )
-}
+PLACES: tuple[Place, ...] = (
+    *(paths.models, paths.metrics, paths.config, paths.nodes, paths.images, paths.index_dict),
+    *(paths.model_source, paths.summary, paths.accuracy_by_factor),
+)
+NAMES = {place: str(place(Path())) for place in PLACES}
 
 
 def contradictions(zoo: OpenZoo, checked: Sequence[Checked]) -> Iterator[Finding]:

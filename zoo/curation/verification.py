@@ -17,11 +17,13 @@ from zoo.curation.runs import Checked, Task, check_runs
 from zoo.curation.tables import contradictions
 from zoo.disk import paths
 from zoo.errors import ZooError
+from zoo.format.runs import RunArchive
 from zoo.processes import mapping
 
 # what the runs are looked at by
 TABLES = (paths.config, paths.models, paths.metrics, paths.architecture)
-OPENED = (*TABLES, paths.weights, paths.weights_index)
+OPENED = (*TABLES, paths.weights, paths.weights_index, paths.runs_archive)
+FOLDERS = (f"{paths.runs(Path()).name}/", f"{paths.runs_archive(Path()).name}/")  # where runs are, in names
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,9 @@ class Verified:
     @property
     def sound(self) -> list[Checked]:
         """The runs with all their files, none of which has a finding."""
-        return [
-            run
-            for run in self.runs
-            if run.params is not None
-            and run.records is not None
-            and not any(name.startswith(folder_of(run.task.node)) for name in self.findings.damaged)
-        ]
+        readable = [run for run in self.runs if run.params is not None and run.records is not None]
+        wrong = {name.split("/")[1] for name in self.findings.damaged if name.startswith(FOLDERS) and "/" in name[:-1]}
+        return [run for run in readable if run.task.node not in wrong]
 
 
 def verify(path: Path) -> Verified:
@@ -54,33 +52,37 @@ def verify(path: Path) -> Verified:
     findings.add(damage)
     findings.add(misplaced(there, there if damage else sums))
     names = [name for name, is_file in there.items() if is_file]
-    findings.add(changed(path, sums, [name for name in names if not name.startswith(folder_of())]))
+    findings.add(changed(path, sums, [name for name in names if not name.startswith(FOLDERS[0])]))
     zoo = opened(path, findings)
-    tasks = tasks_of(zoo, names, sums) if zoo else []
-    others = of_no_model(names, tasks)
-    findings.add(changed(path, sums, others))
-    runs = list(check_all(zoo, tasks)) if zoo else []
-    findings.add(finding for run in runs for finding in run.files)
-    findings.add(finding for run in runs for finding in run.contradictions)
+    runs = check_runs_of(zoo, names, sums, findings) if zoo else []
     if zoo:
-        findings.add(Finding(name, f"is of no model of {paths.models(Path()).name}") for name in others)
         findings.add(contradictions(zoo, runs))
+    else:
+        findings.add(changed(path, sums, [name for name in names if name.startswith(FOLDERS[0])]))
     if not damage and (archive := paths.archive(path)).exists():
         findings.add(differences(archive, sums, paths.checksums(path).read_bytes()))
     return Verified(findings, len(names), zoo, runs)
 
 
-def folder_of(node: str | None = None) -> str:
-    """Where a run is in a zoo; without a node, where all are."""
-    return f"{paths.runs(Path()).name}/" + (f"{node}/" if node is not None else "")
+def check_runs_of(zoo: OpenZoo, names: Iterable[str], sums: Mapping[str, str], findings: Findings) -> list[Checked]:
+    """The runs, read, with what is wrong with them and between them and the weights."""
+    tasks, others = tasks_of(zoo, names_of_runs(zoo, names), sums)
+    findings.add(changed(zoo.path, sums, others))
+    runs = list(check_all(zoo, tasks))
+    findings.add(finding for run in runs for finding in run.files)
+    findings.add(finding for run in runs for finding in run.contradictions)
+    findings.add(Finding(name, f"is of no model of {paths.models(Path()).name}") for name in others)
+    return runs
 
 
 def opened(path: Path, findings: Findings) -> OpenZoo | None:
     """The zoo, if its tables are as they were and fit together; else that is a finding."""
-    if not findings.are_sound(*(place(Path()).name for place in TABLES)):
+    if not findings.are_sound(*(place(Path()).name for place in (*TABLES, paths.runs_archive))):
         return None
     try:
-        return OpenZoo.of(path)
+        zoo = OpenZoo.of(path)
+        zoo.runs  # noqa: B018  that of a compact zoo is a file
+        return zoo
     except ZooError as error:
         text = str(error).removeprefix(f"{path}{os.sep}")
         name = next((name for place in OPENED if text.startswith(name := place(Path()).name)), "the zoo")
@@ -88,21 +90,26 @@ def opened(path: Path, findings: Findings) -> OpenZoo | None:
         return None
 
 
-def tasks_of(zoo: OpenZoo, names: Iterable[str], sums: Mapping[str, str]) -> list[Task]:
+def tasks_of(zoo: OpenZoo, names: Iterable[str], sums: Mapping[str, str]) -> tuple[list[Task], list[str]]:
+    """Every model's run with its files, and what lies among the runs but is of no model."""
     there: dict[str, dict[str, str | None]] = {node: {} for node in zoo.nodes}
+    others = []
     for name in names:
-        folder, _, rest = name.partition("/")
-        node, _, inner = rest.partition("/")
-        if folder == paths.runs(Path()).name and inner and node in there:
-            there[node][inner] = sums.get(name)
+        _, node, *inner = name.split("/")
+        if inner and node in there:
+            there[node]["/".join(inner)] = sums.get(name)
+        else:
+            others.append(name)
     columns = (zoo.models[key].tolist() for key in ("id", "node", "variant", "last_epoch"))
-    return [Task(model, node, variant, last, there[node]) for model, node, variant, last in zip(*columns, strict=True)]
+    columns_and_files = zip(*columns, there.values(), strict=True)
+    return [Task(*row) for row in columns_and_files], others
 
 
-def of_no_model(names: Iterable[str], tasks: Iterable[Task]) -> list[str]:
-    """What lies among the runs, but in none of those."""
-    known = {folder_of(task.node) + name for task in tasks for name in task.there}
-    return [name for name in names if name.startswith(folder_of()) and name not in known]
+def names_of_runs(zoo: OpenZoo, names: Iterable[str]) -> list[str]:
+    """All files of runs: those that there are, or those in the zip file of a compact zoo."""
+    if isinstance(zoo.runs.store, RunArchive):
+        return [f"{FOLDERS[1]}{name}" for name in zoo.runs.store.sizes if not name.endswith("/")]
+    return [name for name in names if name.startswith(FOLDERS[0])]
 
 
 def check_all(zoo: OpenZoo, tasks: Sequence[Task]) -> Iterator[Checked]:

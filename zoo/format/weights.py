@@ -131,6 +131,11 @@ class Weights:
         """The name of the file that has a model's states."""
         return self.names[bisect.bisect(self.firsts, model) - 1]
 
+    def model(self, model: int) -> Tensor:
+        """A view of all its states [epochs, parameters]."""
+        shard = bisect.bisect(self.firsts, model) - 1
+        return self.shards[shard][model - self.firsts[shard]]
+
     def state(self, model: int, epoch: int) -> Tensor:
         """A view [parameters]."""
         shard = bisect.bisect(self.firsts, model) - 1

@@ -1,8 +1,8 @@
 """Rows of a table by an expression such as `optim == "adam" and test_acc > .9`, of which nothing is executed.
 
-It is Python's syntax, as far as it is taken: names of columns (with dots, as in `optim.lr`), texts, numbers, True, False
-and None; comparisons, also chained; `in` a list; `and`, `or`, `not`; `+ - * /`. A cell that is empty equals None, and
-nothing else.
+It is Python's syntax, as far as it is taken: names of columns (with dots, as in `optim.lr`), texts, numbers, True,
+False and None; comparisons, also chained; `in` a list; `and`, `or`, `not`; `+ - * /`. A cell that is empty equals None,
+and nothing else.
 """
 
 import ast
@@ -67,8 +67,7 @@ class Where:
     def truth(self, node: ast.expr) -> Value:
         """The value of what must be true or false of each row."""
         value = self.value(node)
-        kind = value.dtype if isinstance(value, pd.Series) else np.asarray(value).dtype
-        if kind != bool:
+        if (value.dtype if isinstance(value, pd.Series) else np.asarray(value).dtype) != np.dtype(bool):
             raise self.refusal(node, "is neither true nor false: compare it with something")
         return value
 
@@ -153,7 +152,7 @@ class Where:
         """The value of what must be numbers."""
         value = self.value(node)
         if isinstance(value, pd.Series):
-            is_number = pd.api.types.is_numeric_dtype(value) and value.dtype != bool
+            is_number = pd.api.types.is_numeric_dtype(value) and value.dtype != np.dtype(bool)
         else:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number:

@@ -59,7 +59,7 @@ A model zoo: {models} of the architecture {model} with {parameters} parameters e
 initialisation, to {epochs}: {states}.
 
 {status}
-
+{provenance}
 ## Generating factors
 
 What varies from model to model:
@@ -237,6 +237,7 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
         epochs=summary["epochs"],
         states=count(summary["states"], "state"),
         status="\n".join(status(summary, literal)),
+        provenance=provenance(config),
         factors=rows(setting(key, span(values), models) for key, values in factors.items()) or "| none | |",
         protocol=rows(setting(key, text(protocol[key]), models) for key in shown),
         images=images(protocol),
@@ -291,6 +292,21 @@ def status(summary: Mapping[str, Any], escaped: Callable[[str], str] = one_line)
         ordered = sorted(missing.items(), key=lambda item: item[1] == tables.UNTRAINED)
         lines += listed(escaped(f"{node}: {reason}") for node, reason in ordered)
     return lines
+
+
+def provenance(config: Mapping[str, Any]) -> str:
+    """Where the models come from, if from other zoos."""
+    if sources := config.get("merged_from"):
+        text = f"It was merged of {', '.join(map(origin, sources))}."
+    elif source := config.get("extracted_from"):
+        text = f"It has those models of {origin(source)} for which {code(config.get('where'))} is true."
+    else:
+        return ""
+    return f"\n{text} `config.json` has their checksums, and where those models came from.\n"
+
+
+def origin(source: Mapping[str, Any]) -> str:
+    return f"the zoo {code(source['name'])} ({count(source['models'], 'model')})"
 
 
 def listed(items: Iterable[str]) -> list[str]:
