@@ -25,7 +25,7 @@ class Findings:
     """One finding a file, the first: what contradicts a file that is damaged is no finding of its own."""
 
     found: list[Finding] = field(default_factory=list)
-    damaged: set[str] = field(default_factory=set)  # files with a finding
+    damaged: set[str] = field(default_factory=set)  # files with a finding, and folders, with a slash at the end
 
     def add(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
@@ -34,4 +34,10 @@ class Findings:
                 self.damaged.add(finding.file)
 
     def are_sound(self, *names: str) -> bool:
-        return self.damaged.isdisjoint(names)
+        return all(self.damaged.isdisjoint([name, *folders_of(name)]) for name in names)
+
+
+def folders_of(name: str) -> list[str]:
+    """The folders that a file is in, the outermost first, each with a slash at its end."""
+    *folders, _ = name.split("/")
+    return ["/".join(folders[: depth + 1]) + "/" for depth in range(len(folders))]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from joblib import cpu_count
 
-from zoo.curation.findings import CHANGED, Finding
+from zoo.curation.findings import CHANGED, Finding, folders_of
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import manifest
@@ -50,12 +50,6 @@ def outermost(names: Iterable[str], others: Iterable[str]) -> dict[str, int]:
         place = next((folder for folder in folders_of(name) if folder not in folders), name)
         found[place] = found.get(place, 0) + 1
     return found
-
-
-def folders_of(name: str) -> list[str]:
-    """The folders that a file is in, the outermost first, each with a slash at its end."""
-    *folders, _ = name.split("/")
-    return ["/".join(folders[: depth + 1]) + "/" for depth in range(len(folders))]
 
 
 def with_files(count: int) -> str:

@@ -22,7 +22,7 @@ from zoo.format.train_metrics import train_metrics
 from zoo.node.node import canonical
 
 PLACES: tuple[Place, ...] = (
-    *(paths.models, paths.metrics, paths.config, paths.nodes, paths.images, paths.index_dict),
+    *(paths.models, paths.metrics, paths.config, paths.nodes, paths.old_nodes, paths.images, paths.index_dict),
     *(paths.model_source, paths.summary, paths.accuracy_by_factor),
 )
 NAMES = {place: str(place(Path())) for place in PLACES}
@@ -33,7 +33,7 @@ def contradictions(zoo: OpenZoo, checked: Sequence[Checked]) -> Iterator[Finding
     known = [run for run in checked if run.params is not None and run.records is not None]
     yield from of_tables(zoo, known) if known else ()
     checks: list[tuple[Place, Callable[[], Iterator[Finding]]]] = [
-        (paths.nodes, lambda: (finding for run in known for finding in of_values(zoo, run))),
+        (nodes_file(zoo), lambda: (finding for run in known for finding in of_values(zoo, run))),
         (paths.config, lambda: of_config(zoo)),
         (paths.images, lambda: of_images(zoo)),
         (paths.index_dict, lambda: of_index_dict(zoo)),
@@ -47,6 +47,11 @@ def contradictions(zoo: OpenZoo, checked: Sequence[Checked]) -> Iterator[Finding
                 yield from check()
         except ZooError as error:
             yield Finding(NAMES[place], f"can't be checked ({error})")
+
+
+def nodes_file(zoo: OpenZoo) -> Place:
+    """Where its nodes are listed."""
+    return paths.nodes if paths.nodes(zoo.path).exists() else paths.old_nodes
 
 
 def of_tables(zoo: OpenZoo, known: Sequence[Checked]) -> Iterator[Finding]:
@@ -102,7 +107,7 @@ def of_values(zoo: OpenZoo, run: Checked) -> Iterator[Finding]:
     """config.json and nodes.csv, beside a model's params.json."""
     params, node = run.params or {}, run.task.node
     if node not in zoo.rows:
-        yield Finding(NAMES[paths.nodes], f"has no row of {node}")
+        yield Finding(NAMES[nodes_file(zoo)], f"has no row of {node}")
         return
     if train_metrics(params) != train_metrics(zoo.config["protocol"]):
         yield Finding(NAMES[paths.config], f"says another train_metrics than the params.json of {node}")
@@ -124,7 +129,7 @@ def is_shorter(key: str, value: Any, params: Mapping[str, Any]) -> bool:
 
 def of_config(zoo: OpenZoo) -> Iterator[Finding]:
     """Its count of nodes, and its search pattern."""
-    config, rows, name, beside = zoo.config, zoo.rows, NAMES[paths.config], (NAMES[paths.nodes],)
+    config, rows, name, beside = zoo.config, zoo.rows, NAMES[paths.config], (NAMES[nodes_file(zoo)],)
     if config.get("models") != len(rows):
         yield Finding(name, f"says that there are {config.get('models')!r} nodes, but {len(rows)} are listed", beside)
     for key, values in config["search_pattern"].items() if paths.nodes(zoo.path).exists() else ():
@@ -159,7 +164,7 @@ def of_summary(zoo: OpenZoo) -> Iterator[Finding]:
     if wrong := [key for key, value in expected.items() if not is_close(summary.get(key), value)]:
         yield Finding(name, f"has another `{wrong[0]}` than {NAMES[paths.models]}")
     elif set(summary["missing"]) != set(zoo.rows) - set(zoo.nodes):
-        yield Finding(name, f"names other missing models than {NAMES[paths.nodes]}", (NAMES[paths.nodes],))
+        yield Finding(name, f"names other missing models than {NAMES[nodes_file(zoo)]}", (NAMES[nodes_file(zoo)],))
 
 
 def of_accuracies(zoo: OpenZoo) -> Iterator[Finding]:
