@@ -281,7 +281,8 @@ def anew(copy: Path) -> None:
 
 def test_a_zip_file_is_compared_with_the_folder(zoo: Path, tmp_path: Path) -> None:
     copy = copied(zoo, tmp_path)
-    archive = shutil.copy(paths.archive(zoo), paths.archive(copy))
+    archive = paths.archive(copy)
+    shutil.copy(paths.archive(zoo), archive)
     assert findings(copy) == []
     assert verify_archive(archive) == ([], len(manifest.read(copy)))
     damaged = tmp_path / "changed.zip"
