@@ -227,6 +227,7 @@ def changed(zoo: Path, tmp_path: Path, change: Callable[[dict], Any]) -> Verifie
         (lambda config: config["trainer"].update(callbacks=["x"]), "trainer.callbacks is unknown"),
         (lambda config: config["trainer"].update(_target_="os.system"), "trainer._target_='os.system'"),
         (lambda config: config["sources"].update(model="0"), "its model came from a file of the user's own"),
+        (lambda config: config["init"].update(name="from_zoo", zoo="/etc"), "went on from a state of another zoo"),
         (lambda config: config.pop("trainer"), "is not of a training of this project"),
         (lambda config: config.update(seed={}), "is not of a training of this project|can't be a run's folder"),
     ],

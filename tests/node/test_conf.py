@@ -18,8 +18,9 @@ CHOICES = sorted(
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
-def test_choice(grid: Callable[..., Grid], group: str, choice: str) -> None:
+def test_choice(grid: Callable[..., Grid], zoo: Path, group: str, choice: str) -> None:
     extra = ["optim=sgd"] if group == "schedule" else []
+    extra += [f"init.zoo={zoo}", "init.model=0"] if choice == "from_zoo" else []
     [node] = grid(f"{group}={choice}", *extra)
     config = node.config
     assert group == "trainer" or config[group]["name"] == choice

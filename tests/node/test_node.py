@@ -67,9 +67,12 @@ IDENTITY = {
 
 
 @pytest.mark.parametrize("choice", [f"{path.parent.name}={path.stem}" for path in CONF.glob("[!h]*/*.yaml")])
-def test_every_key_is_in_the_identity_or_in_the_list_of_what_is_not(grid: Callable[..., Grid], choice: str) -> None:
+def test_every_key_is_in_the_identity_or_in_the_list_of_what_is_not(
+    grid: Callable[..., Grid], zoo: Path, choice: str
+) -> None:
     """A new key is neither until someone decides: here, or by `immaterial` in conf/train.yaml."""
-    [node] = list(grid("data=mnist_5k", f"+{choice}" if choice.startswith("zoo=") else choice))
+    parent = [f"init.zoo={zoo}", "init.model=0"] if choice == "init=from_zoo" else []
+    [node] = list(grid("data=mnist_5k", f"+{choice}" if choice.startswith("zoo=") else choice, *parent))
     immaterial = set(node.config["immaterial"])
     for key, _ in leaves(node.config):
         listed = any(f"{key}.".startswith(f"{other}.") for other in immaterial)

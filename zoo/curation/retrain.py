@@ -27,6 +27,7 @@ from zoo.format.runs import Place
 from zoo.format.train_metrics import EXACT
 from zoo.installation import CONF
 from zoo.launch.packing import pack
+from zoo.node.from_zoo import is_from_zoo
 from zoo.node.node import Node
 from zoo.processes import mapping
 from zoo.run.run import train
@@ -104,6 +105,8 @@ def to_train(zoo: OpenZoo, run: Checked, sweep: Path) -> Again:
             f"{path} says that its {', '.join(sorted(groups))} came from a file of the user's own, not run: only "
             "what is of PyTorch and this package can be trained again"
         )
+    if is_from_zoo(values):
+        raise ZooError(f"{path} says that training went on from a state of another zoo, which is not looked for")
     require_known(path, values)
     environments = read_environments(zoo, run.task.node)
     try:

@@ -17,7 +17,8 @@ METRICS = [*LOSSES_AND_ACCURACIES, "ggap"]
 
 # The hyperparameters that models.csv always shows, varied or not. Other generating factors follow them.
 HYPERPARAMETERS = [
-    *("data", "model", "model.activation", "model.dropout", "init", "optim", "optim.lr", "optim.weight_decay"),
+    *("data", "model", "model.activation", "model.dropout", "init", "init.model", "init.epoch", "init.optimizer"),
+    *("optim", "optim.lr", "optim.weight_decay"),
     *("optim.momentum", "schedule", "augmentation", "batch_size", "seed"),
 ]
 

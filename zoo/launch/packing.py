@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from zoo.engines import lanes
+from zoo.node.from_zoo import steps_before
 from zoo.node.node import Node, canonical
 from zoo.run.engine import PER_MODEL, unsupported
 
@@ -13,12 +14,15 @@ PACK_SIZE = 16  # models: the widest registers' lanes; more would not be faster
 
 
 def pack_key(node: Node) -> str:
-    """Nodes with the same key can share a pack: all but seed, init and what the engine takes per model is the same."""
+    """Nodes with the same key can share a pack: all but seed, init and what the engine takes per model is the same.
+
+    Optimizers that go on from a zoo's must have made as many steps.
+    """
     shared = {key: value for key, value in node.values.items() if key not in ("seed", "init")}
     shared["optim"] = {key: value for key, value in shared["optim"].items() if key not in PER_MODEL}
     shared["model"] = shared["model"] | {"dropout": shared["model"].get("dropout", 0) > 0}
     places = [node.config[key] for key in ("sweeps", "zoo", "trainer", "engine", "stop_diverged")]
-    return json.dumps([canonical(shared), places])
+    return json.dumps([canonical(shared), steps_before(node.config), places])
 
 
 def pack(nodes: Sequence[Node], workers: int, pack_size: int | None = None) -> list[list[Node]]:

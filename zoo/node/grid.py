@@ -12,6 +12,7 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from zoo.node.from_zoo import with_all_models, with_parent
 from zoo.node.node import Node
 from zoo.node.resolvers import containers
 
@@ -24,10 +25,11 @@ class Grid:
     """
 
     def __init__(self, loader: ConfigLoader, config_name: str, overrides: Sequence[str]):
-        """`overrides` as typed; of two for the same key, the later counts. Raises Hydra's errors where they are bad."""
+        """`overrides` as typed; of two for the same key, the later counts. Raises Hydra's errors where they are bad,
+        and ZooError for a pattern of models that fits to none."""
         self.loader = loader
         self.config_name = config_name
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(with_all_models(overrides))
         # a later override of the same key replaces the earlier one: the command line, a preset's sweep
         self.overrides = list({override.get_key_element(): override for override in parsed}.values())
         for override in self.overrides:
@@ -59,7 +61,7 @@ class Grid:
             if composed not in templates:
                 templates[composed] = Template(self.compose(overrides), keys)
             chosen = [value for (_, value), is_set in zip(typed, sets_value, strict=True) if is_set]
-            yield Node(templates[composed].fill(chosen), overrides)
+            yield Node(with_parent(templates[composed].fill(chosen)), overrides)
 
     def sets_value(self, override: Override) -> bool:
         """Whether the override is swept and just sets a value, rather than choose a config or add a key."""

@@ -12,6 +12,7 @@ from typing import Any
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format.train_metrics import EXACT, train_metrics
+from zoo.node.from_zoo import lineage
 from zoo.node.released import released
 from zoo.node.user_code import user_code
 
@@ -117,8 +118,11 @@ class Node:
 
     @property
     def params(self) -> dict[str, Any]:
-        """What params.json holds: the values by the names one types, by the released ones, and nested, as `config`."""
-        return {"node": self.name} | self.flat | self.released | {"config": self.values}
+        """What params.json holds: the values by the names one types, by the released ones, and nested, as `config`.
+
+        Of a model that started from a state of a zoo, `parent` says from which.
+        """
+        return {"node": self.name} | self.flat | self.released | lineage(self.config) | {"config": self.values}
 
     def is_same(self, values: Mapping[str, Any]) -> bool:
         """Whether the `config` of a params.json has this node's identity."""
@@ -166,7 +170,8 @@ def short(value: Any) -> str:
 def flattened(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Every value by its whole path, and each group that has a name by that.
 
-    Hydra's own keys (`_target_`, `_partial_`) are left out: they follow from the groups' names.
+    Keys that one doesn't type are left out: Hydra's (`_target_`, `_partial_`) follow from the groups' names, others
+    (`_state_sha256`) from the zoo that training starts from.
     """
     for key, value in values.items():
         if isinstance(value, Mapping):

@@ -6,7 +6,9 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from zoo.errors import ZooError
 from zoo.installation import command
+from zoo.node.from_zoo import parent_of, with_parent
 from zoo.node.node import canonical
 from zoo.node.steps import total_steps
 from zoo.random import distinct_seed
@@ -19,9 +21,9 @@ SEED_FACTORS = (
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """A composed config as plain, resolved containers, without Hydra's own part."""
+    """A composed config as plain, resolved containers, without Hydra's own part; see also `with_parent`."""
     keys = [str(key) for key in config if key != "hydra"]
-    return containers(OmegaConf.masked_copy(config, keys), resolve=True)
+    return with_parent(containers(OmegaConf.masked_copy(config, keys), resolve=True))
 
 
 def containers(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
@@ -33,6 +35,15 @@ def containers(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
 def random_seed(config: DictConfig) -> int:
     """The seed that `draw` counts among the random seeds of the node that the config's other factors make."""
     return distinct_seed(config["draw"], *(canonical(OmegaConf.select(config, key)) for key in SEED_FACTORS))
+
+
+def parent_value(key: str, config: DictConfig) -> Any:
+    """What the model that training starts from has for a key, such as `seed`. Raises ZooError if it has none."""
+    zoo, id = parent_of(containers(config.init))
+    params = zoo.params(id)
+    if key not in params:
+        raise ZooError(f"${{parent:{key}}}: {zoo.nodes[id]} in {zoo.path} has no {key}")
+    return params[key]
 
 
 def choices() -> str:
@@ -53,8 +64,10 @@ def choices_in(loader: ConfigLoader, search_path: str) -> str:
     return _known_choices[search_path]
 
 
-# `${random_seed:}`: a seed of its own for each of the draws of the config it stands in; `${total_steps:}`: how many
-# optimizer steps its training has; `${choices:}`: what --help lists; `${typed:train}`: how that command is typed
+# `${parent:seed}`: the seed of the model that training starts from; `${random_seed:}`: a seed of its own for each of
+# the draws of the config it stands in; `${total_steps:}`: how many optimizer steps its training has; `${choices:}`:
+# what --help lists; `${typed:train}`: how that command is typed
+OmegaConf.register_new_resolver("parent", lambda key, *, _root_: parent_value(key, _root_), replace=True)
 OmegaConf.register_new_resolver("random_seed", lambda *, _root_: random_seed(_root_), replace=True)
 OmegaConf.register_new_resolver("total_steps", lambda *, _root_: total_steps(_root_), replace=True)
 OmegaConf.register_new_resolver("choices", choices, replace=True)

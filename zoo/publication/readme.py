@@ -12,6 +12,7 @@ from zoo.disk import files, paths
 from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.escape import code, literal, markdown, one_line, quoted
+from zoo.format.runs import Runs
 from zoo.format.train_metrics import EXACT, RUNNING, train_metrics
 
 LISTED = 20  # unfinished or missing models, at most; the others are counted
@@ -236,7 +237,7 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
         data=code(protocol["data"]),
         epochs=summary["epochs"],
         states=count(summary["states"], "state"),
-        status="\n".join(status(summary, literal)),
+        status="\n".join([*status(summary, literal), *parents(zoo, models)]),
         provenance=provenance(config),
         factors=rows(setting(key, span(values), models) for key, values in factors.items()) or "| none | |",
         protocol=rows(setting(key, text(protocol[key]), models) for key in shown),
@@ -307,6 +308,17 @@ def provenance(config: Mapping[str, Any]) -> str:
 
 def origin(source: Mapping[str, Any]) -> str:
     return f"the zoo {code(source['name'])} ({count(source['models'], 'model')})"
+
+
+def parents(zoo: Path, models: pd.DataFrame) -> list[str]:
+    """From which other zoos' states models started, if any did: a line of a Markdown list."""
+    if "init.model" not in models:
+        return []
+    runs = Runs(zoo)
+    found = [runs.params(node).get("parent") for node in models.loc[models["init.model"].notna(), "node"]]
+    names = Counter(str(parent["zoo"]) for parent in found if isinstance(parent, dict) and "zoo" in parent)
+    many = ", ".join(f"{count(number, 'model')} from {code(name)}" for name, number in names.items())
+    return [f"- training went on from states of other zoos: {many} (`parent` in `params.json`)"] if names else []
 
 
 def listed(items: Iterable[str]) -> list[str]:

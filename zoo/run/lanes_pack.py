@@ -93,7 +93,7 @@ class LanesPack(Pack):
             )
             for name in zeros
         }
-        self.engine.optimizer_state = {"step": self.epoch * self.batches, **averages}
+        self.engine.optimizer_state = {"step": self.steps, **averages}
 
     def evaluate(self, splits: Sequence[str]) -> list[Metrics]:
         for model, state in zip(self.models, self.states(), strict=True):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zoo.data.images import Images, Split
 from zoo.format.train_metrics import RUNNING
+from zoo.node.from_zoo import epochs_before, steps_before
 from zoo.node.node import Node
 from zoo.node.steps import batches_per_epoch
 from zoo.random import data_order
@@ -38,6 +39,9 @@ class Pack(pl.LightningModule):
         self.seeds = [node.seed for node in nodes]
         self.images = images
         self.epoch = epoch
+        # of training that goes on from a zoo's: random streams and steps count on from there
+        self.epochs_before = [epochs_before(node.config) for node in nodes]
+        self.steps_before = steps_before(config)
         self.batch_size: int = config["batch_size"]
         limit = config["trainer"].get("limit_train_batches")
         self.batches = batches_per_epoch(len(images.trainset), self.batch_size, limit)
@@ -61,6 +65,11 @@ class Pack(pl.LightningModule):
 
     def train_dataloader(self) -> "EpochOrders":
         return EpochOrders(self)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps made up to the present epoch."""
+        return self.steps_before + self.epoch * self.batches
 
     def training_step(self, orders: Tensor, _: int) -> None:
         self.running = self.train_epoch(orders)
@@ -131,5 +140,10 @@ class EpochOrders:
 
     def __iter__(self) -> Iterator[Tensor]:
         pack = self.pack
-        orders = np.stack([data_order(seed, pack.epoch + 1, len(pack.images.trainset)) for seed in pack.seeds])
+        orders = np.stack(
+            [
+                data_order(seed, before + pack.epoch + 1, len(pack.images.trainset))
+                for seed, before in zip(pack.seeds, pack.epochs_before, strict=True)
+            ]
+        )
         yield torch.from_numpy(orders[:, : pack.batches * pack.batch_size])

@@ -12,6 +12,7 @@ from zoo.data.images import Images
 from zoo.errors import ZooError
 from zoo.format.record import read_records, read_state, read_training_state
 from zoo.node.build import build, build_model
+from zoo.node.from_zoo import parent_optimizer
 from zoo.node.node import Node
 from zoo.run.engine import unsupported
 from zoo.run.lanes_pack import LanesPack
@@ -45,7 +46,7 @@ def train(nodes: Sequence[Node], images: Path, tell: Tell = tell, threads: int =
         packs = [members] if unsupported(members[0]) is None else [[node] for node in members]
         for together in packs:
             torch.set_num_threads(threads_of(together[0], threads))
-            models = [build_model(node.config) for node in together]
+            models = [model_at(node, epoch) for node in together]
             fit(make_pack(together, models, prepared, epoch), together)
 
 
@@ -59,6 +60,11 @@ def threads_of(node: Node, threads: int) -> int:
     with torch.device("meta"):
         model = build(node.config["model"])
     return threads if sum(parameter.numel() for parameter in model.parameters()) >= LARGE else 1
+
+
+def model_at(node: Node, epoch: int) -> nn.Module:
+    """The node's model; after epoch 0 with any weights, since those of the epoch will be loaded."""
+    return build(node.config["model"]) if epoch else build_model(node.config)
 
 
 def make_pack(nodes: Sequence[Node], models: Sequence[nn.Module], images: Images, epoch: int) -> Pack:
@@ -79,6 +85,8 @@ def fit(pack: Pack, nodes: Sequence[Node]) -> None:
         records = [(node.run, read_records(node.run)[epoch]) for node in nodes]
         states = [read_state(run, epoch, record) for run, record in records]
         pack.load_on_start(states, [read_training_state(run, epoch, record) for run, record in records])
+    else:
+        go_on_from_parents(pack, nodes)
     with Writer() as writer:
         recorder = Recorder(nodes, writer)
         make_trainer(nodes[0].config["trainer"], recorder, nodes[0].run, epoch).fit(pack)
@@ -86,6 +94,18 @@ def fit(pack: Pack, nodes: Sequence[Node]) -> None:
         raise ZooError(
             f"trainer.callbacks: one of them stopped the training after epoch {pack.epoch}, and {EPOCHS}. Leave it out"
         )
+
+
+def go_on_from_parents(pack: Pack, nodes: Sequence[Node]) -> None:
+    """Let the optimizers go on that should, from what a zoo keeps of them, with settings and schedules of their own."""
+    parents = [parent_optimizer(node.config) for node in nodes]
+    if all(parent is None for parent in parents):
+        return
+    own = pack.training_states()
+    for state, parent in zip(own, parents, strict=True):
+        if parent is not None:
+            state["optimizer"]["state"] = parent
+    pack.load_on_start(pack.states(), own)
 
 
 def quiet() -> None:

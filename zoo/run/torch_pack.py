@@ -52,12 +52,12 @@ class TorchPack(Pack):
 
     def train_epoch(self, orders: Tensor) -> list[Metrics]:
         # augmentation, and layers that draw otherwise than nn.Dropout, draw from the global generators
-        torch.manual_seed(derive(self.seeds[0], "train", self.epoch + 1))
+        torch.manual_seed(derive(self.seeds[0], "train", self.epochs_before[0] + self.epoch + 1))
         self.model.train()
         images, labels = self.images.trainset.images, self.images.trainset.labels
         black = -torch.tensor(self.images.mean, device=self.device) / torch.tensor(self.images.std, device=self.device)
         losses, correct = [], []  # of the batches, on their device: to ask for a number would wait for it
-        for number, indices in enumerate(orders[0].split(self.batch_size), start=self.epoch * self.batches):
+        for number, indices in enumerate(orders[0].split(self.batch_size), start=self.steps):
             batch = images[indices]
             if self.augmentation:
                 batch = augment(batch, black, **self.augmentation)

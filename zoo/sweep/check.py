@@ -13,7 +13,8 @@ from zoo.data.augment import augment
 from zoo.data.check import check as check_data
 from zoo.errors import ZooError, one_line
 from zoo.models.initialise import initialise
-from zoo.node.build import build, build_schedule
+from zoo.node.build import build, build_schedule, require_tensors_of_parent
+from zoo.node.from_zoo import is_from_zoo
 from zoo.node.node import Node
 from zoo.node.steps import batches_per_epoch, total_steps
 from zoo.run.trainer_options import check_options
@@ -66,7 +67,7 @@ def check_values(configs: Sequence[Mapping[str, Any]]) -> None:
             if is_new(group, config[group]):
                 check_choice(group, config[group])
         with torch.device("meta"):
-            if is_new(data["channels"], data["size"], model, init, optim.get("_target_")):
+            if is_new(data["channels"], data["size"], model, checked_init(config), optim.get("_target_")):
                 check_model(config)
         if is_new("training", optim, config["schedule"]):
             check_training(optim, config["schedule"])
@@ -76,16 +77,24 @@ def check_values(configs: Sequence[Mapping[str, Any]]) -> None:
             check_trainer(config)
 
 
+def checked_init(config: Mapping[str, Any]) -> Any:
+    """What of `init` a model is checked with: all states of a zoo have the same tensors."""
+    return config["init"].get("zoo") if is_from_zoo(config) else config["init"]
+
+
 def check_model(config: Mapping[str, Any]) -> None:
     data, model, init = config["data"], config["model"], config["init"]
     network = attempt("model", model, lambda: build(model))
-    if not isinstance(init.get("weight"), Mapping) or "bias" not in init:
+    if is_from_zoo(config):
+        require_tensors_of_parent(config, network)
+    elif not isinstance(init.get("weight"), Mapping) or "bias" not in init:
         raise ZooError(
             f"init={init['name']}: its YAML file must have `weight`, with the _target_ of a function that draws a "
             "tensor in place and _partial_: true, and `bias`, a number, as conf/init/uniform.yaml has"
         )
-    distribution = attempt("init", init, lambda: build(init))
-    attempt("init", init, lambda: initialise(network, distribution["weight"], distribution["bias"]))
+    else:
+        distribution = attempt("init", init, lambda: build(init))
+        attempt("init", init, lambda: initialise(network, distribution["weight"], distribution["bias"]))
     for key in ("lr", "weight_decay", "momentum"):
         if isinstance(config["optim"].get(key), str):
             raise ZooError(f"optim.{key}={config['optim'][key]}: must be a number")

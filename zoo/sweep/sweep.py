@@ -10,6 +10,7 @@ from zoo.data.images import Images
 from zoo.data.prepare import prepare
 from zoo.disk import files, locks, paths
 from zoo.errors import ZooError
+from zoo.node.from_zoo import notice
 from zoo.node.node import Node
 from zoo.node.user_code import user_code
 from zoo.sweep.check import check
@@ -30,6 +31,8 @@ def training(nodes: Iterable[Node], command: Sequence[str], wait: bool = False) 
     """
     nodes = list(nodes)
     sweeps = check(nodes)
+    if text := notice(nodes):
+        print(text, file=sys.stderr)
     descriptions, images = {}, {}
     for folder, named in sweeps.items():
         Manifest.read(folder).including(named, command)  # errors before the images are prepared
