@@ -264,12 +264,11 @@ def test_what_contradicts_the_rest_is_found_where_checksums_were_made_anew(
             forget_digests(run)
     damage(copy)
     anew(copy)
-    found = findings(copy)
-    run = str(a_run(copy).relative_to(copy))
+    found, name = findings(copy), str(a_run(copy).relative_to(copy))
     assert len(found) == 1 or expected.startswith(("nodes.csv", "models.csv says that the variant", "metrics.csv")), (
         found
     )
-    assert any(finding.startswith(expected.replace("RUN", run)) for finding in found), found
+    assert any(finding.startswith(expected.replace("RUN", name)) for finding in found), found
 
 
 def anew(copy: Path) -> None:
