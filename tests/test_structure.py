@@ -28,10 +28,11 @@ for number, folder in enumerate(MAKES):
 for number, folder in enumerate(USES):
     ALLOWED[folder] = {*GROUND, *USES[:number]}
 ALLOWED["collation"] = {*GROUND, "node", "run"}  # joins the wings
+ALLOWED["curation"] = {*GROUND, *MAKES, "collation", *USES}  # checks, unites and cuts zoos; trains some again
 ALLOWED["__init__"] = {"dataset"}
 ALLOWED["train"] = {*GROUND, *MAKES}
 ALLOWED["analyze"] = {*GROUND, *MAKES, "collation", *USES}
-ALLOWED["__main__"] = {"errors", "train", "analyze", *MAKES, *USES}
+ALLOWED["__main__"] = {"errors", "train", "analyze", "curation", *MAKES, *USES}
 
 HEAVY = {"hydra", "pytorch_lightning"}
 LIGHT = {"errors", "random", "installation", "disk", "format", *USES}  # for those who only read zoos

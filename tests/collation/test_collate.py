@@ -65,7 +65,7 @@ def test_every_file_is_there(zoo: Path) -> None:
     assert {path.name for path in zoo.iterdir()} == {
         *("README.md", "LICENSE", "CITATION.cff", "config.json", "nodes.csv", "dataset.pt", "model.py"),
         *("architecture.json", "index_dict.json", "models.csv", "metrics.csv", "weights.safetensors"),
-        *("models", "analysis"),
+        *("models", "analysis", "SHA256SUMS"),
     }
     assert {path.name for path in zoo.parent.iterdir()} == {"tiny", "tiny.zip"}
     assert "SPDX-License-Identifier: CC-BY-4.0" in (zoo / "LICENSE").read_text()

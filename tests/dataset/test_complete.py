@@ -10,7 +10,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -20,52 +19,6 @@ from zoo import PropertyPrediction, Reconstruction, SequencePrediction, ZooDatas
 from zoo.dataset.splits import seeded_splits
 from zoo.disk import paths
 from zoo.errors import ZooError
-from zoo.format.where import rows_where
-
-TABLE = pd.DataFrame({"optim": ["adam", "sgd", None], "optim.lr": [0.1, 0.01, np.nan], "test_acc": [0.95, 0.5, 0.2]})
-
-
-@pytest.mark.parametrize(
-    ("condition", "rows"),
-    [
-        ("optim == 'adam' and test_acc > .9", [0]),
-        ("optim in ['adam', 'sgd'] and not optim.lr < .05", [0]),
-        ("optim != 'adam'", [1, 2]),
-        ("optim is None or 0.1 * 5 <= test_acc < .9", [1, 2]),
-        ("optim.lr * 10 - 1 >= 0", [0]),
-        ("True", [0, 1, 2]),
-    ],
-)
-def test_rows_where(condition: str, rows: list[int]) -> None:
-    assert np.flatnonzero(rows_where(TABLE, condition)).tolist() == rows
-
-
-@pytest.mark.parametrize(
-    "condition",
-    [
-        *(
-            "__import__('os').system('true')",
-            "optim.__class__",
-            "test_acc.max() > 1",
-            "test_acc",
-            "'a' * 10**9",
-            "(",
-            "",
-        ),
-        *(
-            "[x for x in optim]",
-            "optim > 3",
-            "lambda: 1",
-            "unknown == 1",
-            "test_acc ** 2 > 1",
-            "(" * 5000,
-            "f'{optim}'",
-        ),
-    ],
-)
-def test_a_condition_executes_nothing(condition: str) -> None:
-    with pytest.raises(ZooError, match="condition"):
-        rows_where(TABLE, condition)
 
 
 def test_seeded_splits() -> None:

@@ -103,12 +103,14 @@ def zip_folder(folder: Path, target: Path) -> None:
     files.write(target, save)
 
 
-def files_in(folder: Path) -> list[str]:
+def files_in(folder: Path | str) -> list[str]:
     """Their paths, folder by folder."""
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        found += [os.path.join(place, name) for name in sorted(names)]
+    with os.scandir(folder) as scanned:  # os.walk asks of each folder once more whether it is a link
+        entries = sorted(scanned, key=lambda entry: entry.name)
+    found = [entry.path for entry in entries if not entry.is_dir()]
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            found += files_in(entry.path)
     return found
 
 

@@ -108,6 +108,10 @@ class Runs:
         """The names of those that are there, sorted."""
         return self.store.nodes()
 
+    def folder(self, node: str) -> Path:
+        """Where the run is, to be named: what a compact zoo has is in no folder."""
+        return self.store.named(checked(node), lambda run: run)
+
     def has(self, node: str, place: Place) -> bool:
         return self.store.has(checked(node), place)
 

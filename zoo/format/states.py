@@ -19,8 +19,11 @@ class StateReader:
 
     def read(self, path: Path, epoch: int, digest: str | None) -> np.ndarray:
         """The vector [length] of a state. Raises ZooError or ValueError if it is damaged or of another variant."""
-        content = own_content(path, digest)
-        if not epoch and not self.fits(content):
+        return self.vector(path, own_content(path, digest), begins=not epoch)
+
+    def vector(self, path: Path, content: bytes, begins: bool) -> np.ndarray:
+        """The same of a file that was read before. `begins`: whether it is the first of its run."""
+        if begins and not self.fits(content):
             self.variant = self.architecture.variant_of(state_in(path, content))
             self.layout = Layout.of(content, self.architecture, self.variant)
         if self.layout and self.fits(content):

@@ -109,6 +109,11 @@ class Shards:
         *self.firsts, models = itertools.accumulate(map(len, shards), initial=0)
         self.shape = (models, shards[0].shape[1], shards[0].shape[2])
 
+    def model(self, model: int) -> Tensor:
+        """A view of all its states [epochs, parameters]."""
+        shard = bisect.bisect(self.firsts, model) - 1
+        return self.shards[shard][model - self.firsts[shard]]
+
     def state(self, model: int, epoch: int) -> Tensor:
         """A view [parameters]."""
         shard = bisect.bisect(self.firsts, model) - 1
@@ -146,12 +151,16 @@ class Weights(Shards):
         """Raises ZooError if a file is missing or damaged, or the files are not those that the index names."""
         path = paths.weights_index(zoo)
         saved = json_object(path) if os.path.lexists(path) else None
-        names = shard_names(path, saved) if saved is not None else [paths.weights(zoo).name]
-        super().__init__([map_tensor(zoo / name) for name in names])
+        self.names = shard_names(path, saved) if saved is not None else [paths.weights(zoo).name]
+        super().__init__([map_tensor(zoo / name) for name in self.names])
         if saved is not None:
             if os.path.lexists(paths.weights(zoo)):
                 raise damaged(path, f"there is {paths.weights(zoo).name}, too: which has the weights?")
-            require_indexed(path, saved, names, self.shards)
+            require_indexed(path, saved, self.names, self.shards)
+
+    def file_of(self, model: int) -> str:
+        """The name of the file that has a model's states."""
+        return self.names[bisect.bisect(self.firsts, model) - 1]
 
 
 def evenly_spaced(rows: np.ndarray) -> slice | None:

@@ -1,4 +1,4 @@
-"""A zoo made whole: from whatever fills a folder with models, to its analysis, documents and archive."""
+"""A zoo made whole: from whatever fills a folder with models, to its analysis, documents, checksums and archive."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 from zoo.analysis.analyze import analyze
 from zoo.disk.folders import replacing
 from zoo.disk.paths import archive
+from zoo.format import manifest
 from zoo.publication import readme
 
 
@@ -20,4 +21,5 @@ def make_zoo(zoo: Path, fill: Callable[[Path], Mapping[str, str]]) -> dict[str, 
         missing = fill(new)
         summary = analyze(new, zoo.name, missing)
         readme.document(new, summary)
+        manifest.write(new)
     return summary

@@ -60,7 +60,7 @@ A model zoo: {models} of the architecture {model} with {parameters} parameters e
 initialisation, to {epochs}: {states}.
 
 {status}
-
+{provenance}
 ## Generating factors
 
 What varies from model to model:
@@ -200,7 +200,9 @@ FILES = (
     (paths.summary, "the numbers of this text"),
     (paths.citation, "how to cite the zoo"),
     (paths.licence, "CC BY 4.0"),
+    (paths.checksums, "the sha256 of every file: `sha256sum -c SHA256SUMS` checks them"),
 )
+LATER = (paths.licence, paths.checksums)  # written when the text is
 
 
 def document(zoo: Path, summary: Mapping[str, Any]) -> None:
@@ -225,7 +227,7 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
     protocol, factors = config["protocol"], config["search_pattern"]
     models = tables.read(paths.models(zoo), tables.MODEL_TYPES)
     shown = [key for key in [*tables.HYPERPARAMETERS, "trainer.max_epochs"] if key in protocol]
-    there = [(path(zoo), content) for path, content in FILES if path(zoo).exists() or path is paths.licence]
+    there = [(path(zoo), content) for path, content in FILES if path(zoo).exists() or path in LATER]
     return README.format(
         name=markdown(summary["name"]),
         folder=quoted(summary["name"]),
@@ -236,6 +238,7 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
         epochs=summary["epochs"],
         states=count(summary["states"], "state"),
         status="\n".join([*status(summary, literal), *parents(zoo, models)]),
+        provenance=provenance(config),
         factors=rows(setting(key, span(values), models) for key, values in factors.items()) or "| none | |",
         protocol=rows(setting(key, text(protocol[key]), models) for key in shown),
         images=images(protocol),
@@ -290,6 +293,21 @@ def status(summary: Mapping[str, Any], escaped: Callable[[str], str] = one_line)
         ordered = sorted(missing.items(), key=lambda item: item[1] == tables.UNTRAINED)
         lines += listed(escaped(f"{node}: {reason}") for node, reason in ordered)
     return lines
+
+
+def provenance(config: Mapping[str, Any]) -> str:
+    """Where the models come from, if from other zoos."""
+    if sources := config.get("merged_from"):
+        text = f"It was merged of {', '.join(map(origin, sources))}."
+    elif source := config.get("extracted_from"):
+        text = f"It has those models of {origin(source)} for which {code(config.get('where'))} is true."
+    else:
+        return ""
+    return f"\n{text} `config.json` has their checksums, and where those models came from.\n"
+
+
+def origin(source: Mapping[str, Any]) -> str:
+    return f"the zoo {code(source['name'])} ({count(source['models'], 'model')})"
 
 
 def parents(zoo: Path, models: pd.DataFrame) -> list[str]:

@@ -1,0 +1,141 @@
+"""Which classes and functions a params.json may name: those of PyTorch and of this package that train models.
+
+Whoever wrote a zoo wrote its params.json. So a name there is compared with names that are known, before anything of it
+is imported, and is never followed through the attributes of a module to what that imports.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+import zoo.models
+from zoo.disk import paths
+from zoo.errors import ZooError, one_line
+from zoo.format.architecture import Architecture
+from zoo.format.model_source import arguments
+
+OWN = tuple(f"zoo.models.{module.name}" for module in pkgutil.iter_modules(zoo.models.__path__))
+TORCHVISION = "torchvision.models"
+HYDRAS = ("_target_", "_partial_")  # the keys with an underscore that a choice can have
+
+Builder = Callable[..., nn.Module]
+
+
+def known_model(target: str) -> Builder | None:
+    """A class of zoo.models, or one of torchvision's models; None if the name is neither's."""
+    module, _, name = target.rpartition(".")
+    if module in OWN:
+        found = getattr(importlib.import_module(module), name, None)
+        return found if is_class(found, nn.Module) and found.__module__ == module else None
+    if module == TORCHVISION or module.startswith(f"{TORCHVISION}."):
+        from torchvision import models  # takes a second
+
+        builders = {builder: models.get_model_builder(builder) for builder in models.list_models(models)}
+        found = builders.get(name)
+        return found if found and module in (TORCHVISION, found.__module__) else None
+    return None
+
+
+def known_optimizer(target: str) -> bool:
+    return is_class(member(target, torch.optim), torch.optim.Optimizer)
+
+
+def known_schedule(target: str) -> bool:
+    return is_class(member(target, lr_scheduler), lr_scheduler.LRScheduler)
+
+
+def known_initialisation(target: str) -> bool:
+    found = member(target, nn.init)
+    return inspect.isfunction(found) and found.__module__ == nn.init.__name__
+
+
+def member(target: str, module: ModuleType) -> Any:
+    """What the name is in the module itself; None if it is not there."""
+    place, _, name = target.rpartition(".")
+    return getattr(module, name, None) if place == module.__name__ else None
+
+
+def is_class(found: Any, kind: type) -> bool:
+    return isinstance(found, type) and issubclass(found, kind)
+
+
+def build_known(path: Path, params: Mapping[str, Any], architecture: Architecture, trusted: Path | None) -> nn.Module:
+    """The model of a params.json (which is at `path`), with fresh weights.
+
+    `trusted`: the zoo whose model.py may be executed for a class that is not known. Raises ZooError if the class is not
+    known, or makes another architecture.
+    """
+    choice = params["config"]["model"]
+    target, given = str(choice.get("_target_")), arguments(choice)
+    known = known_model(target)
+    if known is None and trusted is None:
+        raise ZooError(
+            f"{path} names the model {target}, which is none of this package's or torchvision's: give --trust to "
+            "execute the zoo's model.py, if you know whose it is"
+        )
+    if known and any(key.startswith(("weights", "pretrained")) and value for key, value in given.items()):
+        raise ZooError(f"{path} wants the model {target} with weights from elsewhere, which are not fetched")
+
+    def build() -> nn.Module:
+        made: nn.Module = known(**given) if known else module_of(trusted)["build"](params)
+        return made
+
+    try:
+        with torch.device("meta"):  # no memory for what only claims to be a model of this zoo
+            description = Architecture.of(build())
+        if description.tensors != architecture.tensors:
+            raise ValueError(architecture.difference(description))
+        return build()
+    except ZooError:
+        raise
+    except Exception as error:  # the values are anyone's
+        raise ZooError(f"the model {target} can't be built from {path} ({one_line(error)})") from error
+
+
+def module_of(zoo: Path | None) -> dict[str, Any]:
+    """What model.py of a trusted zoo defines. It is executed, and leaves no compiled file there."""
+    assert zoo is not None
+    path = paths.model_source(zoo)
+    made: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), made)
+    return made
+
+
+def require_known(path: Path, config: Mapping[str, Any]) -> None:
+    """Raise ZooError if the `config` of a params.json, which is at `path`, names anything that is not known."""
+    known: dict[tuple[str, ...], Callable[[str], Any]] = {
+        ("model",): known_model,
+        ("optim",): known_optimizer,
+        ("schedule",): known_schedule,
+        ("init", "weight"): known_initialisation,
+    }
+    for place, value in leaves(config):
+        *folder, key = place
+        where = f"{path} has {'.'.join(place)}={value!r}"
+        if key == "_target_":
+            if not (isinstance(value, str) and tuple(folder) in known and known[tuple(folder)](value)):
+                raise ZooError(f"{where}, which is none of PyTorch's, torchvision's or this package's")
+        elif (key.startswith("_") and key not in HYDRAS) or (isinstance(value, str) and "${" in value):
+            raise ZooError(f"{where}, which no sweep of this project writes: it is not trained")
+        elif folder[:1] == ["model"] and key.startswith(("weights", "pretrained")) and value:
+            raise ZooError(f"{where}: weights from elsewhere are not fetched")
+
+
+def leaves(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value that is no container, and where it is; an item of a list is where the list is."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from leaves(inner, (*place, str(key)))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, place)
+    else:
+        yield place, value
