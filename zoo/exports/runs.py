@@ -1,0 +1,38 @@
+"""The runs' own files in a zoo."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from zoo.disk import files, paths
+from zoo.errors import ZooError
+from zoo.format.reading import json_object
+
+
+def own(path: Path, zoo: Path) -> Path:
+    """The same path, of a file that lies in the zoo. Raises ZooError for a link to elsewhere, or if there is none."""
+    files.require_within(path, zoo)
+    if not path.is_file():
+        raise ZooError(f"{path} is missing: get the zoo anew, with its models")
+    return path
+
+
+def params(zoo: Path, node: str) -> dict[str, Any]:
+    return json_object(own(paths.params(paths.runs(zoo) / node), zoo))
+
+
+def put_records(zoo: Path, node: str, folder: Path) -> None:
+    """What a run says of itself: hyperparameters, records, and by what it was trained, where that is known."""
+    run = paths.runs(zoo) / node
+    for name in (paths.params, paths.result, paths.environment):
+        if name is not paths.environment or name(run).exists():
+            files.link_or_copy(own(name(run), zoo), name(folder))
+
+
+def put_states(zoo: Path, node: str, folder: Path, epochs: Iterable[int]) -> None:
+    """A run's checkpoints and optimizer states, byte for byte."""
+    run = paths.runs(zoo) / node
+    for epoch in epochs:
+        files.link_or_copy(own(paths.checkpoint(run, epoch), zoo), paths.checkpoint(folder, epoch))
+        if paths.optimizer(run, epoch).exists():
+            files.link_or_copy(own(paths.optimizer(run, epoch), zoo), paths.optimizer(folder, epoch))
