@@ -21,7 +21,7 @@ GROUND = {
     "format": {"errors", "disk", "installation"},
 }
 MAKES = ["node", "run", "sweep", "launch"]  # the right wing, in the order in which data flows
-USES = ["dataset", "analysis", "publication"]  # the left wing
+USES = ["dataset", "analysis", "publication", "exports"]  # the left wing
 ALLOWED = dict(GROUND)
 for number, folder in enumerate(MAKES):
     ALLOWED[folder] = {*GROUND, *MAKES[:number]}
@@ -29,6 +29,7 @@ for number, folder in enumerate(USES):
     ALLOWED[folder] = {*GROUND, *USES[:number]}
 ALLOWED["collation"] = {*GROUND, "node", "run"}  # joins the wings
 ALLOWED["__init__"] = {"dataset"}
+ALLOWED["tensorflow"] = {"errors", "disk"}  # what an export for TensorFlow is read by
 ALLOWED["train"] = {*GROUND, *MAKES}
 ALLOWED["analyze"] = {*GROUND, *MAKES, "collation", *USES}
 ALLOWED["__main__"] = {"errors", "train", "analyze", *MAKES, *USES}

@@ -8,8 +8,10 @@ from zoo.disk import files, paths
 from zoo.disk.folders import replacing
 from zoo.errors import ZooError
 from zoo.exports.format import Format, Options, load, names
+from zoo.format.reading import json_object
 
 DEFAULTS = Options()
+FORMAT = "format"  # the key in export.json that no other file of that name has
 
 
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -22,9 +24,16 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     command.add_argument("--released-names", action="store_true", help="aiml: name models as the 2022 zoos did")
     command.add_argument("--as-trained", action="store_true", help="aiml: the checkpoints' own bytes and keys")
     command.add_argument("--label", help="splits: the column of models.csv whose values are the classes")
-    command.add_argument("--window", type=int, help="sane: tokens in a sample; without it, all of a model")
-    command.add_argument("--token-size", type=int, help="sane: numbers in a token; without it, all of a channel")
+    command.add_argument("--window", type=positive, help="sane: tokens in a sample; without it, all of a model")
+    command.add_argument("--token-size", type=positive, help="sane: numbers in a token; without it, all of a channel")
     command.set_defaults(run=lambda arguments: print(run(arguments)))
+
+
+def positive(text: str) -> int:
+    """The whole number in a text. Raises ValueError unless it is above 0."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
 
 
 def run(arguments: argparse.Namespace) -> str:
@@ -52,7 +61,7 @@ def export(zoo: Path, to: str, out: Path, epochs: str | None = None, options: Op
     with replacing(out) as folder:
         format.write(content, folder, replace(options, out=out.resolve()))
         models, states = content.states["id"].nunique(), len(content)
-        said = {"format": to, "zoo": zoo.resolve().name, "epochs": epochs or format.epochs, **options.given()}
+        said = {FORMAT: to, "zoo": zoo.resolve().name, "epochs": epochs or format.epochs, **options.given()}
         files.write_json(paths.export(folder), {**said, "models": models, "states": states})
     return f"{states:,} states of {models:,} models are in {out}, as {to}"
 
@@ -66,6 +75,7 @@ def require_replaceable(out: Path, zoo: Path) -> None:
     """Raise ZooError if making `out` would destroy anything but an earlier export."""
     if out.resolve().is_relative_to(zoo.resolve()) or zoo.resolve().is_relative_to(out.resolve()):
         raise ZooError(f"{out} and {zoo} lie one in the other: choose another folder to export to")
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())) or paths.export(out).is_file():
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    raise ZooError(f"{out} is there and is no earlier export: choose another folder, or move it away")
+    if not paths.export(out).is_file() or FORMAT not in json_object(paths.export(out)):
+        raise ZooError(f"{out} is there and is no earlier export: choose another folder, or move it away")

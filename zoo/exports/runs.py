@@ -29,10 +29,15 @@ def put_records(zoo: Path, node: str, folder: Path) -> None:
             files.link_or_copy(own(name(run), zoo), name(folder))
 
 
-def put_states(zoo: Path, node: str, folder: Path, epochs: Iterable[int]) -> None:
-    """A run's checkpoints and optimizer states, byte for byte."""
-    run = paths.runs(zoo) / node
+def put_checkpoints(zoo: Path, node: str, folder: Path, epochs: Iterable[int]) -> None:
+    """A run's states, byte for byte."""
     for epoch in epochs:
-        files.link_or_copy(own(paths.checkpoint(run, epoch), zoo), paths.checkpoint(folder, epoch))
-        if paths.optimizer(run, epoch).exists():
-            files.link_or_copy(own(paths.optimizer(run, epoch), zoo), paths.optimizer(folder, epoch))
+        files.link_or_copy(own(paths.checkpoint(paths.runs(zoo) / node, epoch), zoo), paths.checkpoint(folder, epoch))
+
+
+def put_optimizers(zoo: Path, node: str, folder: Path, epochs: Iterable[int]) -> None:
+    """A run's optimizer states, of those epochs for which they were kept."""
+    for epoch in epochs:
+        path = paths.optimizer(paths.runs(zoo) / node, epoch)
+        if path.exists():
+            files.link_or_copy(own(path, zoo), paths.optimizer(folder, epoch))

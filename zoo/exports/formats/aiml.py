@@ -64,12 +64,13 @@ def write_model(zoo: Path, out: Path, model: Model) -> int:
     folder = out / model.name
     runs.put_records(zoo, model.node, folder)
     if model.keys is None:
-        runs.put_states(zoo, model.node, folder, model.epochs)
+        runs.put_checkpoints(zoo, model.node, folder, model.epochs)
     else:
         for epoch in model.epochs:
             path = paths.checkpoint(folder, epoch)
             path.parent.mkdir()
             path.write_bytes(files.torch_bytes(state(zoo, model.id, epoch, model.keys)))
+    runs.put_optimizers(zoo, model.node, folder, model.epochs)
     return len(model.epochs)
 
 

@@ -27,7 +27,10 @@ def write_weights(content: Content, archive: zipfile.ZipFile) -> None:
     """Piece by piece, as numpy.savez can't: it wants them all in memory."""
     shape = (len(content), content.architecture.length)
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    with archive.open("weights.npy", "w", force_zip64=True) as file, tqdm(total=len(content), unit="state") as progress:
+    with (
+        archive.open("weights.npy", "w", force_zip64=True) as file,
+        tqdm(total=len(content), desc="exporting", unit="state") as progress,
+    ):
         np.lib.format.write_array_header_1_0(file, header)
         for rows in content.pieces():
             file.write(np.ascontiguousarray(content.weights(rows), "<f4").data)

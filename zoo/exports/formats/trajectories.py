@@ -35,9 +35,7 @@ def keep_whole(content: Content) -> None:
     held = [np.abs(content.weights(rows)).max(axis=1) <= LARGEST for rows in content.pieces()]
     counts = pd.Series(np.concatenate(held)).groupby(content.states["id"]).transform("sum")
     if not (whole := counts == content.states["epoch"].nunique()).any():
-        raise ZooError(
-            f"{content.zoo} has no model with all these epochs, and weights within +-{LARGEST:,.0f} (float16)"
-        )
+        raise ZooError(f"{content.zoo} has no model with all epochs, and weights that float16 can hold")
     content.narrow(whole)
 
 
