@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from zoo.dataset.dataset import ZooDataset, split_models
 from zoo.errors import ZooError
@@ -83,6 +84,13 @@ class Content:
         size = max(1, PIECE_BYTES // (4 * self.architecture.length))
         for first in range(0, len(rows), size):
             yield rows[first : first + size]
+
+    def shown_pieces(self) -> Iterator[np.ndarray]:
+        """All rows, with a progress bar."""
+        with tqdm(total=len(self), desc="exporting", unit="state") as progress:
+            for rows in self.pieces():
+                yield rows
+                progress.update(len(rows))
 
 
 def chosen(states: pd.DataFrame, models: pd.DataFrame, epochs: str, max_epochs: int) -> pd.Series:

@@ -30,14 +30,12 @@ def chain(architecture: Architecture, to: str) -> list[Layer]:
         entries = {entry.name: entry for entry in architecture.of_layer(number)}
         if kind not in ("Conv2d", "Linear") or entries.keys() != {"weight", "bias"}:
             has = ", ".join(entries)
-            raise ZooError(
-                f"--to {to} holds convolutions and linear layers with biases alone: here is a {kind} ({has})"
-            )
+            raise ZooError(f"--to {to} holds convolutions and linear layers with biases: this is a {kind} with {has}")
         inputs = entries["weight"].shape[1]
         positions = positions_before(layers[-1] if layers else None, kind, inputs)
         if positions is None:
-            raise ZooError(f"--to {to} holds chains of layers: the {kind} {number} takes {inputs} inputs, of which "
-                           f"the layer before it gives {layers[-1].outputs}")  # fmt: skip
+            gives = f"after one that gives {layers[-1].outputs}"
+            raise ZooError(f"--to {to} holds chains of layers: this is a {kind} of {inputs} inputs, {gives}")
         layers.append(Layer(entries["weight"], entries["bias"], positions))
     return layers
 

@@ -1,5 +1,7 @@
 """The runs' own files in a zoo."""
 
+import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,18 @@ def own(path: Path, zoo: Path) -> Path:
     return path
 
 
+def put(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where the file system has no links to it.
+
+    It is not flushed to disk, as that takes longer than all else, and the export can be made again.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def params(zoo: Path, node: str) -> dict[str, Any]:
     return json_object(own(paths.params(paths.runs(zoo) / node), zoo))
 
@@ -26,13 +40,13 @@ def put_records(zoo: Path, node: str, folder: Path) -> None:
     run = paths.runs(zoo) / node
     for name in (paths.params, paths.result, paths.environment):
         if name is not paths.environment or name(run).exists():
-            files.link_or_copy(own(name(run), zoo), name(folder))
+            put(own(name(run), zoo), name(folder))
 
 
 def put_checkpoints(zoo: Path, node: str, folder: Path, epochs: Iterable[int]) -> None:
     """A run's states, byte for byte."""
     for epoch in epochs:
-        files.link_or_copy(own(paths.checkpoint(paths.runs(zoo) / node, epoch), zoo), paths.checkpoint(folder, epoch))
+        put(own(paths.checkpoint(paths.runs(zoo) / node, epoch), zoo), paths.checkpoint(folder, epoch))
 
 
 def put_optimizers(zoo: Path, node: str, folder: Path, epochs: Iterable[int]) -> None:
@@ -40,4 +54,4 @@ def put_optimizers(zoo: Path, node: str, folder: Path, epochs: Iterable[int]) ->
     for epoch in epochs:
         path = paths.optimizer(paths.runs(zoo) / node, epoch)
         if path.exists():
-            files.link_or_copy(own(path, zoo), paths.optimizer(folder, epoch))
+            put(own(path, zoo), paths.optimizer(folder, epoch))

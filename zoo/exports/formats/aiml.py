@@ -26,7 +26,7 @@ class Model:
 
 
 def write(content: Content, out: Path, options: Options) -> None:
-    files.link_or_copy(paths.config(content.zoo), paths.config(out))
+    runs.put(runs.own(paths.config(content.zoo), content.zoo), paths.config(out))
     files.write_torch(paths.images(out), pairs(content.dataset.images()))
     job = functools.partial(write_model, content.zoo, out)
     write_all(job, models(content, options), len(content), "state")

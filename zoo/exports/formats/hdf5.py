@@ -5,7 +5,6 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from tqdm import tqdm
 
 from zoo.exports.columns import columns, layout
 from zoo.exports.content import Content
@@ -28,10 +27,8 @@ def write_weights(content: Content, file: h5py.File) -> None:
     shape = (len(content), content.architecture.length)
     states = min(shape[0], max(1, CHUNK_BYTES // (4 * shape[1])))
     weights = file.create_dataset("weights", shape, np.float32, chunks=(states, shape[1]))
-    with tqdm(total=len(content), desc="exporting", unit="state") as progress:
-        for rows in content.pieces():
-            weights[rows[0] : rows[-1] + 1] = content.weights(rows)
-            progress.update(len(rows))
+    for rows in content.shown_pieces():
+        weights[rows[0] : rows[-1] + 1] = content.weights(rows)
 
 
 FORMAT = Format(write, epochs="all")

@@ -5,7 +5,6 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from zoo.exports.columns import columns, layout
 from zoo.exports.content import Content
@@ -27,14 +26,10 @@ def write_weights(content: Content, archive: zipfile.ZipFile) -> None:
     """Piece by piece, as numpy.savez can't: it wants them all in memory."""
     shape = (len(content), content.architecture.length)
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    with (
-        archive.open("weights.npy", "w", force_zip64=True) as file,
-        tqdm(total=len(content), desc="exporting", unit="state") as progress,
-    ):
+    with archive.open("weights.npy", "w", force_zip64=True) as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for rows in content.pieces():
+        for rows in content.shown_pieces():
             file.write(np.ascontiguousarray(content.weights(rows), "<f4").data)
-            progress.update(len(rows))
 
 
 FORMAT = Format(write, epochs="all")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from zoo.exports.content import Content
 from zoo.exports.format import Format, Options
@@ -41,10 +40,8 @@ def write(content: Content, out: Path, options: Options) -> None:
     order = write_layout(out / LAYOUT, layers)
     shape = (len(content), len(order))
     weights = np.lib.format.open_memmap(out / WEIGHTS, mode="w+", dtype=np.float32, shape=shape)
-    with tqdm(total=len(content), desc="exporting", unit="state") as progress:
-        for rows in content.pieces():
-            weights[rows] = content.weights(rows)[:, order]
-            progress.update(len(rows))
+    for rows in content.shown_pieces():
+        weights[rows] = content.weights(rows)[:, order]
     weights.flush()
     metrics(content, layers).to_csv(out / METRICS, index=False, compression={"method": "gzip", "mtime": 1})
     np.savetxt(out / SPLIT, shuffled(content.states["node"]), fmt="%d")

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from zoo.disk import files
 from zoo.errors import ZooError
@@ -20,10 +19,9 @@ LARGEST = float(np.finfo(np.float16).max)
 def write(content: Content, folder: Path, options: Options) -> None:
     keep_whole(content)
     epochs = sorted(content.states["epoch"].unique().tolist())
-    with open(folder / STATES, "wb") as file, tqdm(total=len(content), desc="exporting", unit="state") as progress:
-        for rows in content.pieces():
+    with open(folder / STATES, "wb") as file:
+        for rows in content.shown_pieces():
             file.write(content.weights(rows).astype(np.float16).data)
-            progress.update(len(rows))
     (folder / METRICS).write_bytes(content.states[MEASURED].to_numpy(np.float16).tobytes())
     shape = [len(content) // len(epochs), len(epochs), content.architecture.length]
     files.write_json(folder / SHAPE, {"dtype": "float16", "shape": shape, "metrics": MEASURED, "epochs": epochs})
