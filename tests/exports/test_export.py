@@ -21,6 +21,7 @@ from zoo.exports.export import export as export_zoo
 from zoo.exports.format import Format, load, names
 
 Export = Callable[..., Path]
+DOCS = Path(__file__).parents[2] / "docs" / "exports.md"
 
 
 def test_every_module_of_a_format_is_one() -> None:
@@ -32,11 +33,23 @@ def test_every_module_of_a_format_is_one() -> None:
 
 
 def test_every_format_and_option_is_documented() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "exports.md").read_text()
+    text = DOCS.read_text()
     for name in names():
-        assert f"--to {name}" in text, name
+        assert f"## {name}" in text or f"--to {name}`" in text, name
         for option in load(name).options:
             assert f"--{option.replace('_', '-')}" in text, option
+
+
+def test_a_format_is_added_by_one_file(
+    export: Export, small_cnns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one in the documentation."""
+    example = DOCS.read_text().rpartition("```python\n")[2].partition("```")[0]
+    (tmp_path / "text.py").write_text(example)
+    monkeypatch.setattr(format.formats, "__path__", [*format.formats.__path__, str(tmp_path)])
+    states = np.loadtxt(export(small_cnns, "text") / "states.txt", dtype=np.float32)
+    assert np.array_equal(states, Content(small_cnns, "last").weights(np.arange(MODELS)))
+    monkeypatch.delitem(sys.modules, f"{format.formats.__name__}.text")
 
 
 @pytest.mark.parametrize(
@@ -148,6 +161,7 @@ def test_links_out_of_the_zoo_are_not_followed(export: Export, small_cnns: Path,
         export(zoo, "aiml")
 
 
+@pytest.mark.slow  # processes
 def test_many_files_are_written_by_all_cores_alike(
     export: Export, small_cnns: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
