@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -93,6 +95,15 @@ def test_records_are_by_line_and_properties_are_there(export: Export, zoo: Path)
         assert keys <= params.keys() and params["model::type"] == "CNN"
         for line in lines:
             assert {"test_acc", "train_acc"} <= line.keys() and line["config"]["model::type"] == "CNN"
+
+
+def test_progress_is_the_record_as_a_table(export: Export, zoo: Path) -> None:
+    out = export(zoo, "aiml", "--epochs", "last")
+    own = ZooDataset(zoo).properties.set_index("node")
+    for run in models_of(out):
+        table = pd.read_csv(run / "progress.csv")
+        assert table["training_iteration"].tolist() == list(range(EPOCHS + 1))
+        assert np.allclose(table["val_acc"], own.loc[run.name, "val_acc"], rtol=1e-12)
 
 
 def test_images_are_pairs(export: Export, zoo: Path) -> None:

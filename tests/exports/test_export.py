@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.exports.conftest import EPOCHS, MODELS
+from tests.exports.fabricated import SmallCNN, fabricate
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.exports import content, format, many_files
@@ -148,6 +150,15 @@ def test_pieces_are_small_and_make_the_whole(small_cnns: Path, monkeypatch: pyte
     assert [len(rows) for rows in pieces] == [3] * 20
     together = np.concatenate([whole.weights(rows) for rows in pieces])
     assert np.array_equal(together, whole.weights(np.arange(60)))
+
+
+def test_a_zoo_that_was_made_anew_is_read_anew(export: Export, tmp_path: Path) -> None:
+    zoo, states = tmp_path / "zoo", []
+    for seed in (0, 1):
+        fabricate(zoo, SmallCNN(), [{"optim.lr": 0.1}], 1, scale={0: seed})
+        states.append(torch.load(next(export(zoo, "splits").glob("states/*/*.pt")))["0.bias"])
+        shutil.rmtree(zoo)
+    assert not states[0].any() and states[1].all()
 
 
 def test_links_out_of_the_zoo_are_not_followed(export: Export, small_cnns: Path, tmp_path: Path) -> None:

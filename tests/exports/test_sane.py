@@ -20,7 +20,8 @@ SPLITS = ("train", "val", "test")
 def tokenised(state: dict[str, Tensor], norms: dict[str, dict[str, float]]) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens, mask and positions, written down layer by layer."""
     width = max(value[0].numel() + 1 for key, value in state.items() if key.endswith("weight"))
-    tokens, masks, positions = [], [], []
+    tokens, masks = [], []
+    positions: list[list[int]] = []
     weights = [key for key in state if key.endswith("weight")]
     for layer, key in enumerate(weights):
         rows = torch.cat([state[key].flatten(1), state[key.replace("weight", "bias")][:, None]], dim=1)

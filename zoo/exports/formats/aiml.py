@@ -1,6 +1,7 @@
 """The released zoos' layout with every model at the root: WeightCLIP, SANE, MultiZoo-SANE, PhaseTransitionModelZoo."""
 
 import functools
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from zoo.exports import canonical, runs
 from zoo.exports.content import Content
 from zoo.exports.format import Format, Options
 from zoo.exports.many_files import state, write_all
-from zoo.format.reading import is_plain_name
+from zoo.format import tables
+from zoo.format.reading import is_plain_name, reading
+
+PROGRESS = "progress.csv"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,13 @@ def released_name(model: pd.Series) -> str:
     return name
 
 
+def progress(result: Path) -> pd.DataFrame:
+    """What result.json says of each epoch in numbers, as Ray had it beside that."""
+    with reading(result):
+        records = [json.loads(line) for line in result.read_text(encoding="utf-8").splitlines()]
+        return pd.DataFrame(records)[["training_iteration", *tables.LOSSES_AND_ACCURACIES]]
+
+
 def write_model(zoo: Path, out: Path, model: Model) -> int:
     folder = out / model.name
     runs.put_records(zoo, model.node, folder)
@@ -70,6 +81,7 @@ def write_model(zoo: Path, out: Path, model: Model) -> int:
             path = paths.checkpoint(folder, epoch)
             path.parent.mkdir()
             path.write_bytes(files.torch_bytes(state(zoo, model.id, epoch, model.keys)))
+    tables.write(folder / PROGRESS, progress(paths.result(folder)))
     runs.put_optimizers(zoo, model.node, folder, model.epochs)
     return len(model.epochs)
 

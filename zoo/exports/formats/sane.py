@@ -144,7 +144,7 @@ def tasks(content: Content, windows: int) -> Iterator[Task]:
 
 def write_samples(zoo: Path, folder: Path, tokens: Tokens, task: Task) -> int:
     number = task.number
-    for vector, properties in zip(opened(zoo)[1].states(task.rows).numpy(), task.properties, strict=True):
+    for vector, properties in zip(opened(zoo).mapped.states(task.rows).numpy(), task.properties, strict=True):
         for sample in samples(vector, properties, tokens):
             path = folder / f"dataset_torch.{task.split}" / f"sample_{number}.pt"
             path.write_bytes(files.torch_bytes(sample))
