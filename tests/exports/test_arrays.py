@@ -1,5 +1,6 @@
 """Formats of a few large files: NumPy, HDF5, Parquet, trajectories, TFRecords."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -17,8 +18,14 @@ from tests.exports.fabricated import SmallCNN, fabricate
 from zoo import ZooDataset
 from zoo.exports import content
 from zoo.exports.formats import parquet, tf
+from zoo.exports.records import example, record
 
 Export = Callable[..., Path]
+
+BYTES_RECORD = "1800000000000000a37f4b220a160a140a077765696768747312090a070a0500017a6f6f1ac02997"
+FLOAT_RECORD = "1200000000000000241f64250a100a0e0a026c72120812060a04cdcccc3dc5003118"
+INT_RECORD = "1800000000000000a37f4b220a160a140a026964120e1a0c0a0afdffffffffffffffff017f1520d8"
+LARGE_INT_RECORD = "100000000000000095fbfe180a0e0a0c0a02696412061a040a02ac022e811001"
 
 
 @pytest.fixture(autouse=True)
@@ -130,25 +137,41 @@ def test_records_hold_every_state(export: Export, small_cnns: Path, monkeypatch:
     seen = 0
     for split in ("train", "val", "test"):
         files = sorted(out.glob(f"{split}-*.tfrecord"))
-        records = [record for file in files for record in tfrecord.tfrecord_loader(str(file), None)]
+        records = [found for file in files for found in tfrecord.tfrecord_loader(str(file), None)]
         dataset = ZooDataset(small_cnns, split=split)
-        for record, (weights, properties) in zip(records, dataset, strict=True):
-            assert np.array_equal(np.frombuffer(record["weights"], "<f4"), weights)
-            assert record["property/node"].decode() == properties["node"]
-            assert record["property/test_acc"] == np.float32(properties["test_acc"])
-            assert record["property/epoch"] == properties["epoch"]
+        for found, (weights, properties) in zip(records, dataset, strict=True):
+            assert np.array_equal(np.frombuffer(found["weights"], "<f4"), weights)
+            assert found["property/node"].decode() == properties["node"]
+            assert found["property/test_acc"] == np.float32(properties["test_acc"])
+            assert found["property/epoch"] == properties["epoch"]
             seen += 1
     assert seen == len(ZooDataset(small_cnns))
 
 
-def test_tensorflow_reads_them(export: Export, small_cnns: Path) -> None:
-    pytest.importorskip("tensorflow")
-    from zoo.tensorflow import dataset
+def test_records_are_tensorflow_s_bytes() -> None:
+    """As tf.io.TFRecordWriter wrote them, checksums included."""
+    assert record(example({"weights": b"\x00\x01zoo"})).hex() == BYTES_RECORD
+    assert record(example({"lr": 0.1})).hex() == FLOAT_RECORD
+    assert record(example({"id": -3})).hex() == INT_RECORD
+    assert record(example({"id": 300})).hex() == LARGE_INT_RECORD
 
+
+def test_tensorflow_reads_them(export: Export, small_cnns: Path) -> None:
+    """In a process of its own: tfrecord, which another test reads by, has TensorFlow's messages, too."""
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("TensorFlow is not installed")
+    out = export(small_cnns, "tf")
+    code = f"""
+import numpy, zoo.tensorflow
+weights, properties = zip(*zoo.tensorflow.dataset({str(out)!r}, "train"))
+epochs = [int(values["epoch"]) for values in properties]
+numpy.savez({str(out / "read.npz")!r}, weights=[vector.numpy() for vector in weights], epochs=epochs)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
     own = ZooDataset(small_cnns, split="train")
-    samples = list(dataset(export(small_cnns, "tf"), "train"))
-    assert np.array_equal(np.stack([weights.numpy() for weights, _ in samples]), own.weights)
-    assert [int(properties["epoch"]) for _, properties in samples] == own.properties["epoch"].tolist()
+    with np.load(out / "read.npz") as read:
+        assert np.array_equal(read["weights"], own.weights)
+        assert read["epochs"].tolist() == own.properties["epoch"].tolist()
 
 
 def test_tensorflow_s_reader_needs_no_pytorch() -> None:
