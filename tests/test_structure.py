@@ -21,7 +21,7 @@ GROUND = {
     "format": {"errors", "disk", "data", "installation"},
 }
 MAKES = ["node", "run", "sweep", "launch"]  # the right wing, in the order in which data flows
-USES = ["dataset", "analysis", "publication"]  # the left wing
+USES = ["dataset", "analysis", "publication", "exports"]  # the left wing
 ALLOWED = dict(GROUND)
 for number, folder in enumerate(MAKES):
     ALLOWED[folder] = {*GROUND, *MAKES[:number]}
@@ -30,6 +30,7 @@ for number, folder in enumerate(USES):
 ALLOWED["collation"] = {*GROUND, "node", "run"}  # joins the wings
 ALLOWED["curation"] = {*GROUND, *MAKES, "collation", *USES}  # checks, unites and cuts zoos; trains some again
 ALLOWED["__init__"] = {"dataset"}
+ALLOWED["tensorflow"] = {"errors", "disk"}  # what an export for TensorFlow is read by
 ALLOWED["train"] = {*GROUND, *MAKES}
 ALLOWED["analyze"] = {*GROUND, *MAKES, "collation", *USES}
 ALLOWED["__main__"] = {"errors", "train", "analyze", "curation", *MAKES, *USES}

@@ -248,6 +248,29 @@ def archive(zoo: Path) -> Path:
     return zoo.with_name(f"{zoo.name}.zip")
 
 
+# an export; all else in it is named by its format
+
+
+def export(folder: Path) -> Path:
+    """Of which zoo it is, and what it holds: the mark of a folder that an export may replace."""
+    return folder / "export.json"
+
+
+def features(folder: Path) -> Path:
+    """Of an export for TensorFlow: what its examples hold."""
+    return folder / "features.json"
+
+
+def records_of_split(folder: Path, split: str, number: int, count: int) -> Path:
+    """The examples of a split, in `count` files, numbered from 0."""
+    return folder / f"{split}-{number:05d}-of-{count:05d}.tfrecord"
+
+
+def records(folder: Path, split: str | None) -> list[Path]:
+    """All of a split's, or of all splits."""
+    return sorted(folder.glob(f"{split or '*'}-*-of-*.tfrecord"))
+
+
 # any folder that is replaced as a whole
 
 
