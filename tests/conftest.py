@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from zoo.analyze import make_zoo
 from zoo.disk import files, paths
+from zoo.format.compact import COMPACT
 from zoo.format.record import read_records
 from zoo.installation import CONF
 from zoo.node.grid import Grid
@@ -86,3 +87,11 @@ def zoo(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def without_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures of a zoo are made but not drawn, which takes half the time of making a tiny one."""
     monkeypatch.setattr("zoo.analysis.figures.save", lambda path, figure: files.write_bytes(path, b""))
+
+
+@pytest.fixture(scope="session")
+def compact(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a compact zoo. Read it; write elsewhere."""
+    folder = tmp_path_factory.mktemp("compact") / "tiny"
+    make_zoo(sweep, folder, COMPACT)
+    return folder

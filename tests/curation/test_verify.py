@@ -15,7 +15,6 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.conftest import flipped, forget_digests
-from zoo.analyze import make_zoo
 from zoo.curation.archive import verify_archive
 from zoo.curation.verification import verify
 from zoo.disk import files, paths
@@ -312,13 +311,6 @@ def test_a_flipped_bit_in_the_zip_file_is_found(zoo: Path, tmp_path: Path) -> No
     archive.write_bytes(content[: len(content) // 2])
     with pytest.raises(ZooError, match=f"{archive} (can't be read as a zip file|has no folder with SHA256SUMS)"):
         verify_archive(archive)
-
-
-@pytest.fixture(scope="module")
-def compact(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("zoos") / "compact"
-    make_zoo(sweep, folder, "compact")
-    return folder
 
 
 def test_a_compact_zoo_is_checked_by_its_records(compact: Path, tmp_path: Path) -> None:

@@ -128,6 +128,16 @@ def test_as_trained_is_the_zoo_s_own_bytes(export: Export, zoo: Path) -> None:
             FunctionalCNN(params).load_state_dict(torch.load(run / "checkpoint_000000" / "checkpoints"))
 
 
+def test_a_compact_zoo_is_exported_to_the_same_bytes(export: Export, zoo: Path, compact: Path) -> None:
+    for options in ([], ["--as-trained"]):
+        there, here = (
+            {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+            for out in (export(zoo, "aiml", *options), export(compact, "aiml", *options))
+        )
+        assert here.keys() == there.keys() and len(here) > 8 * (EPOCHS + 1)
+        assert {str(path) for path in here if here[path] != there[path]} <= {"export.json"}
+
+
 def test_states_that_need_no_other_keys_are_the_zoo_s_own_bytes(export: Export, zoo: Path) -> None:
     out = export(zoo, "aiml")
     dropout = ZooDataset(zoo).models.set_index("node")["model.dropout"]

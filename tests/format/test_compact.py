@@ -12,11 +12,10 @@ import torch
 from torch import nn
 
 from zoo import ZooDataset
-from zoo.analyze import make_zoo
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.format.architecture import Architecture
-from zoo.format.compact import COMPACT, leave_out
+from zoo.format.compact import leave_out
 from zoo.format.runs import Runs
 from zoo.format.template import Template
 from zoo.models.cnn import CNNLarge, CNNSmall
@@ -29,13 +28,6 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "resnet18": lambda: ResNet18(10),
     "perceptron": lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.Tanh(), nn.Linear(16, 10)),
 }
-
-
-@pytest.fixture(scope="module")
-def compact(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("zoos") / "tiny"
-    make_zoo(sweep, folder, COMPACT)
-    return folder
 
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)

@@ -130,7 +130,7 @@ class Shards:
         states = self.shards[0].view(-1, parameters)
         if len(rows) > 1 and (even := evenly_spaced(rows)):
             return states[even]
-        return states.index_select(0, torch.from_numpy(rows))
+        return states.index_select(0, torch.tensor(rows))  # which may not be writable: a column of a table
 
     def collected(self, rows: np.ndarray) -> Tensor:
         """The same of states in several tensors."""
