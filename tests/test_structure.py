@@ -21,7 +21,7 @@ GROUND = {
     "format": {"errors", "disk", "installation"},
 }
 MAKES = ["node", "run", "sweep", "launch"]  # the right wing, in the order in which data flows
-USES = ["dataset", "analysis", "publication"]  # the left wing
+USES = ["foreign", "dataset", "analysis", "publication"]  # the left wing
 ALLOWED = dict(GROUND)
 for number, folder in enumerate(MAKES):
     ALLOWED[folder] = {*GROUND, *MAKES[:number]}
@@ -31,7 +31,8 @@ ALLOWED["collation"] = {*GROUND, "node", "run"}  # joins the wings
 ALLOWED["__init__"] = {"dataset"}
 ALLOWED["train"] = {*GROUND, *MAKES}
 ALLOWED["analyze"] = {*GROUND, *MAKES, "collation", *USES}
-ALLOWED["__main__"] = {"errors", "train", "analyze", *MAKES, *USES}
+ALLOWED["curation"] = {*GROUND, *MAKES, "collation", *USES}  # checks, unites and cuts zoos; trains some again
+ALLOWED["__main__"] = {"errors", "train", "analyze", "curation", *MAKES, *USES}
 
 HEAVY = {"hydra", "pytorch_lightning"}
 LIGHT = {"errors", "random", "installation", "disk", "format", *USES}  # for those who only read zoos

@@ -23,6 +23,7 @@ def main() -> None:
 
 
 def parser() -> argparse.ArgumentParser:
+    from zoo.curation import convert
     from zoo.node import presets  # PyTorch is imported where it is needed: `train --help` takes no second
     from zoo.sweep import drop, status
 
@@ -30,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for name, text in HYDRAS.items():
         commands.add_parser(name, help=text)
-    for module in (presets, status, drop):
+    for module in (presets, status, drop, convert):
         module.add_command(commands)
     return made
 

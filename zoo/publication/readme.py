@@ -12,7 +12,7 @@ from zoo.disk import files, paths
 from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.escape import code, literal, markdown, one_line, quoted
-from zoo.format.train_metrics import EXACT, RUNNING, train_metrics
+from zoo.format.train_metrics import EXACT, RUNNING, UNKNOWN, train_metrics
 
 LISTED = 20  # unfinished or missing models, at most; the others are counted
 SPLITS = {"test": "test", "val": "validation", "train": "training"}  # from the best to score a model on
@@ -60,7 +60,7 @@ initialisation, to {epochs}: {states}.
 
 {status}
 
-## Generating factors
+{origin}## Generating factors
 
 What varies from model to model:
 
@@ -153,6 +153,32 @@ with torch.inference_mode():
     predicted = network(SPLIT["images"]).argmax(1)
 print((predicted == SPLIT["labels"]).double().mean().item(), "RELATION", model["SPLIT_acc"])"""
 
+# of a zoo that has no images, or not the class
+STATES_ALONE = """\
+import json
+
+import pandas as pd
+from safetensors.torch import load_file
+
+models = pd.read_csv("models.csv")
+STATES
+model = models.iloc[0]
+vector = states[model["id"], model["last_epoch"]]
+
+# the same state as tensors by name
+architecture = json.load(open("architecture.json"))
+tensors = architecture["tensors"]
+pieces = vector.split([tensor["length"] for tensor in tensors])
+shaped = [piece.reshape(tensor["shape"]) for piece, tensor in zip(pieces, tensors)]
+state = dict(zip(architecture["variants"][model["variant"]], shaped))"""
+
+ORIGIN = """\
+## Where it comes from
+
+Made from {source} by `python -m zoo convert`. {about}
+
+"""
+
 FROM_FOLDER = """\
 run = f"models/{model['node']}"
 network = build(json.load(open(f"{run}/params.json"))).eval()
@@ -181,6 +207,7 @@ Validation and test metrics are of the state at that epoch, in evaluation mode. 
 means over the epoch's own training steps (`train_metrics` is `running`), dropout and augmentation included, as in the
 zoos of 2022; at epoch 0 they are of the state.""",
     EXACT: "All metrics are of the state at that epoch, in evaluation mode (`train_metrics` is `exact`).",
+    UNKNOWN: "How the metrics were measured is not known.",
 }
 
 FILES = (
@@ -235,6 +262,7 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
         epochs=summary["epochs"],
         states=count(summary["states"], "state"),
         status="\n".join(status(summary, literal)),
+        origin=origin(config),
         factors=rows(setting(key, span(values), models) for key, values in factors.items()) or "| none | |",
         protocol=rows(setting(key, text(protocol[key]), models) for key in shown),
         images=images(protocol),
@@ -251,10 +279,20 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
     )
 
 
+def origin(config: Mapping[str, Any]) -> str:
+    """Where the models of a converted zoo come from; nothing of others."""
+    if "converted" not in config:
+        return ""
+    said = config["converted"]
+    return ORIGIN.format(source=code(said["from"]), about=said["about"])
+
+
 def plain_example(zoo: Path, protocol: Mapping[str, Any]) -> str:
     """How to load the zoo without this project, and score a model on the test images, or the next best that it has."""
-    split = next(split for split in SPLITS if protocol[f"data.{split}"])
     states = SHARDS if paths.weights_index(zoo).exists() else ONE_FILE
+    if not (paths.model_source(zoo).exists() and paths.images(zoo).exists()):
+        return STATES_ALONE.replace("STATES", states)
+    split = next(split for split in SPLITS if protocol[f"data.{split}"])
     running = split == "train" and train_metrics(protocol) == RUNNING
     relation = "now; while it was trained" if running else "="
     example = PLAIN.replace("STATES", states).replace("RELATION", relation)
@@ -334,6 +372,8 @@ def span(values: Sequence[Any]) -> str:
 
 
 def images(protocol: Mapping[str, Any]) -> str:
+    if "data.train" not in protocol:  # nobody wrote it down
+        return f"{code(protocol['data'])}, which are not in this zoo"
     sizes = ", ".join(f"{protocol[f'data.{split}']:,} {split}" for split in ("train", "val", "test"))
     pixels = f"{protocol['data.size']} x {protocol['data.size']} pixels, " if protocol["data.size"] else ""
     channels, classes = count(protocol["data.channels"], "channel"), protocol["data.classes"]
