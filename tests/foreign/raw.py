@@ -1,6 +1,7 @@
-"""Raw zoos as others write them, made small: their layouts, with models of this project's classes and random numbers."""
+"""Raw zoos as others write them, made small: their layouts, with random weights."""
 
 import csv
+import functools
 import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -99,7 +100,7 @@ def released(root: Path, models: int = 4, epochs: int = 2, padded: bool = True, 
         own = params("CNN3" if large else "CNN", **{"model::dropout": dropout, "seed": number})
         name = ray_name(number, **{"model::dropout": dropout, "seed": number})
         states = {
-            epoch: state_of(lambda dropout=dropout: kind(1, 10, "tanh", dropout), 100 * number + epoch)
+            epoch: state_of(functools.partial(kind, 1, 10, "tanh", dropout), 100 * number + epoch)
             for epoch in range(epochs + 1)
         }
         write_model(root / name, own, states, padded)
@@ -199,8 +200,10 @@ def wild_park(folder: Path) -> Path:
             "activation": ["relu", "gelu", "tanh"][:layers],
         }
         for step in (4, 9):
-            network = {key: config[key] for key in ("channels", "kernel_size", "activation", "residual")}
-            state = state_of(lambda network=network: CNNPark(**network), 10 * number + step)
+            network: dict[str, Any] = {
+                key: config[key] for key in ("channels", "kernel_size", "activation", "residual")
+            }
+            state = state_of(functools.partial(CNNPark, **network), 10 * number + step)
             path = Path("zoo") / f"trial_{number}" / f"checkpoint_{step:06d}" / "checkpoint.pt"
             (folder / path).parent.mkdir(parents=True)
             saved = {"model": state, "config": config, "last_result": {"test/acc": step / 10}, "iteration": step}

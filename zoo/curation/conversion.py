@@ -197,9 +197,16 @@ def take(job: Job, model: int) -> Taken:
     states = np.full((len(records), population.architecture.length), np.nan, np.float32)
     digests = {}
     for epoch in sorted(kept):
-        states[epoch] = population.vector(model, epoch)
-        records[epoch]["diverged"] |= not np.isfinite(states[epoch]).all()
-        digests[epoch] = put_checkpoint(population, model, epoch, run)
+        content = population.checkpoint(model, epoch)
+        if content is None:
+            states[epoch] = population.vector(model, epoch)
+        else:
+            states[epoch] = population.vector_in(model, epoch, content)
+            digests[epoch] = files.sha256(content)
+            put_checkpoint(content, population.file(model, epoch), str(paths.checkpoint(run, epoch)))
+    finite = [bool(np.isfinite(state).all()) for state in states]
+    for epoch in kept:
+        records[epoch]["diverged"] |= not finite[epoch]
     params = job.params(model)
     write_plainly(paths.params(run), json.dumps(params, indent=2) + "\n")
     write_plainly(paths.result(run), "".join(lines(params, records, digests)))
@@ -209,18 +216,17 @@ def take(job: Job, model: int) -> Taken:
     return Taken(population.variant(model), records)
 
 
-def put_checkpoint(population: Population, model: int, epoch: int, run: Path) -> str | None:
-    """The file of a state, linked or copied, where it is a bare state dict; returns its sha256."""
-    found = population.checkpoint(model, epoch)
-    target = paths.checkpoint(run, epoch)
-    if found is None:
-        return None
-    if isinstance(found, bytes):
-        target.parent.mkdir()
-        target.write_bytes(found)
-        return files.sha256(found)
-    files.link_or_copy(found, target)
-    return files.sha256(target.read_bytes())
+def put_checkpoint(content: bytes, file: str | None, target: str) -> None:
+    """The file of a state: another name of the same file where the file system allows."""
+    os.mkdir(os.path.dirname(target))
+    if file:
+        try:
+            os.link(file, target)
+            return
+        except OSError:
+            pass  # another disk, or one without links
+    with open(target, "wb") as copy:
+        copy.write(content)
 
 
 def write_plainly(path: Path, text: str) -> None:
@@ -228,7 +234,7 @@ def write_plainly(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def lines(params: Params, records: list[Record], digests: Mapping[int, str | None]) -> Iterator[str]:
+def lines(params: Params, records: list[Record], digests: Mapping[int, str]) -> Iterator[str]:
     """result.json. A line that has no state says so."""
     config = {key: value for key, value in params.items() if "::" in key or key == "seed"}
     for epoch, record in enumerate(records):

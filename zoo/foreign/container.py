@@ -34,8 +34,8 @@ class Container(Protocol):
     def read(self, name: str, most: int) -> bytes:
         """A file. Raises ZooError, which names it, if it is missing, lies elsewhere, or has more than `most` bytes."""
 
-    def file(self, name: str) -> Path | None:
-        """The file itself where it is one of its own, to be linked. Read it before: that checks it."""
+    def file(self, name: str) -> str | None:
+        """Where a file that was read lies by itself, to be linked; None in a zip file."""
 
     def named(self, name: str) -> Path:
         """The file to be named in an error."""
@@ -49,61 +49,73 @@ def container(path: Path) -> Container | None:
 
 
 class Folder:
+    """Paths are put together as texts: there are many, and pathlib takes longer than the system does."""
+
     def __init__(self, path: Path):
-        self.path = path
-        self.checked: set[Path] = set()  # folders that lie within
+        self.path, self.root = path, str(path)
+        self.checked = {""}  # folders that are folders, by no link
 
     def children(self, folder: str = "") -> list[str]:
         try:
-            return sorted(os.listdir(self.path / folder))
+            return sorted(os.listdir(f"{self.root}/{folder}"))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def has(self, name: str) -> bool:
-        return os.path.lexists(self.path / name)
+        return os.path.lexists(f"{self.root}/{name}")
 
     def read(self, name: str, most: int) -> bytes:
-        try:
+        """Most files are files in folders, by no link, and this is sooner known than where a path leads."""
+        if not self.is_itself(name):
             return self.own(name, most).read_bytes()
-        except OSError as error:
-            raise ZooError(f"{self.path / name} can't be read ({error.strerror}): get it anew") from error
+        try:
+            descriptor = os.open(f"{self.root}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:  # a link, or none at all
+            return self.own(name, most).read_bytes()
+        with open(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise no_file(self.named(name))
+            if status.st_size > most:
+                raise too_large(self.named(name), status.st_size, most)
+            return file.read()
+
+    def is_itself(self, name: str) -> bool:
+        """Whether a file's folder lies in this one, by no link and no `..`."""
+        folder, _, own = name.rpartition("/")
+        if own in ("", ".", "..") or name.startswith("/"):
+            return False
+        if folder in self.checked:
+            return True
+        try:
+            itself = self.is_itself(folder) and stat.S_ISDIR(os.lstat(f"{self.root}/{folder}").st_mode)
+        except OSError:
+            return False
+        if itself:
+            self.checked.add(folder)
+        return itself
 
     def own(self, name: str, most: int) -> Path:
-        """A file that lies in the folder. Raises ZooError, which names it, for anything else."""
-        path = self.path / name
-        self.require_within(path.parent)
+        """A file that lies in the folder, wherever links lead. Raises ZooError, which names it, for anything else."""
+        path = self.named(name)
         try:
-            status = os.lstat(path)
-            if not stat.S_ISREG(status.st_mode):
-                self.require_resolved(path)
-                status = os.stat(path)
-            if not stat.S_ISREG(status.st_mode):
-                raise ZooError(f"{path} is no file: put the file itself there")
-            if status.st_size > most:
-                raise too_large(path, status.st_size, most)
-            return path
+            file = path.resolve(strict=True)
+            if not file.is_relative_to(self.path.resolve()):
+                raise ZooError(f"{path} leads out of {self.path}, and is not followed: put the file itself there")
+            status = os.stat(file)
         except FileNotFoundError:
             raise ZooError(f"{path} is missing: get it anew from where it was published") from None
-        except OSError as error:
-            raise ZooError(f"{path} can't be read ({error.strerror}): get it anew") from error
+        except (OSError, RuntimeError, ValueError) as error:  # links in a circle, names that can't be
+            raise ZooError(f"{path} can't be read ({error}): get it anew") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise no_file(path)
+        if status.st_size > most:
+            raise too_large(path, status.st_size, most)
+        return file
 
-    def require_within(self, folder: Path) -> None:
-        if folder not in self.checked:
-            self.require_resolved(folder)
-            self.checked.add(folder)
-
-    def require_resolved(self, path: Path) -> None:
-        """Raise ZooError if links lead from `path` out of the folder."""
-        try:
-            inside = path.resolve().is_relative_to(self.path.resolve())
-        except (OSError, RuntimeError) as error:  # links in a circle
-            raise ZooError(f"{path} leads nowhere ({error}): get it anew") from error
-        if not inside:
-            raise ZooError(f"{path} leads out of {self.path}, and is not followed: put the file itself there")
-
-    def file(self, name: str) -> Path | None:
-        path = self.path / name
-        return path.resolve() if path.is_symlink() else path
+    def file(self, name: str) -> str | None:
+        path = f"{self.root}/{name}"
+        return path if self.is_itself(name) and not os.path.islink(path) else None
 
     def named(self, name: str) -> Path:
         return self.path / name
@@ -164,11 +176,15 @@ class Zip:
         except Exception as error:  # checksums, encryption, methods that Python lacks
             raise ZooError(f"{self.named(name)} is damaged ({error}): get it anew") from error
 
-    def file(self, name: str) -> Path | None:
+    def file(self, name: str) -> str | None:
         return None
 
     def named(self, name: str) -> Path:
         return self.path / name
+
+
+def no_file(path: Path) -> ZooError:
+    return ZooError(f"{path} is no file: put the file itself there")
 
 
 def too_large(path: Path, size: int, most: int) -> ZooError:

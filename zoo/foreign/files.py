@@ -68,7 +68,7 @@ class FilePopulation(Population):
 
     def vector(self, model: int, epoch: int) -> np.ndarray:
         name = self.members[model].files[self.steps[epoch]]
-        return self.decoder.vector(self.files.named(name), self.files.read(name, STATE))
+        return self.decoder.vector(lambda: self.files.named(name), self.files.read(name, STATE))
 
 
 def names_of(places: list[str]) -> dict[str, str]:

@@ -35,9 +35,6 @@ class LabelledFolder(FilePopulation):
     kind = "folder"
     about = ABOUT
 
-    def checkpoint(self, model: int, epoch: int) -> Path | bytes | None:
-        return None  # whether a file is a bare state dict of PyTorch, none of its names tells
-
 
 def unwrapped(found: Any) -> Any:
     """The state dict that a file is, or has under one of the usual keys."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.foreign.known import Choice
-from zoo.format.train_metrics import UNKNOWN as UNKNOWN_METRICS
 from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.reading import is_plain_name
+from zoo.format.train_metrics import UNKNOWN as UNKNOWN_METRICS
 
 if TYPE_CHECKING:
     from zoo.data.images import Images
@@ -66,8 +67,16 @@ class Population(ABC):
     def vector(self, model: int, epoch: int) -> np.ndarray:
         """float32 [parameters] of a state that is there."""
 
-    def checkpoint(self, model: int, epoch: int) -> "Path | bytes | None":
-        """The file of a state that is there, or its content, if that is the bare state dict; None otherwise."""
+    def checkpoint(self, model: int, epoch: int) -> bytes | None:
+        """The content of the file of a state that is there, if that is a bare state dict; None otherwise."""
+        return None
+
+    def vector_in(self, model: int, epoch: int, checkpoint: bytes) -> np.ndarray:
+        """The vector in what `checkpoint` gave, without reading it again."""
+        return self.vector(model, epoch)
+
+    def file(self, model: int, epoch: int) -> str | None:
+        """Where that file lies by itself, to be linked; None in a zip file."""
         return None
 
     def protocol(self) -> dict[str, Any]:
@@ -133,6 +142,11 @@ def varying(params: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 def is_hyperparameter(key: str) -> bool:
     """Whether a key of params.json can be a column; keys of the 2022 zoos are columns by the names one types."""
     return key not in ("node", "config", *tables.RESERVED) and "::" not in key and is_plain_name(key)
+
+
+def natural(name: str) -> list[Any]:
+    """For sorting names with numbers in them by the numbers."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name)]
 
 
 def rank(value: Any) -> tuple[int, float, str]:

@@ -19,7 +19,7 @@ from zoo.disk import paths
 from zoo.errors import ZooError, one_line
 from zoo.foreign.container import RECORDS, STATE, TEXT, Container, container
 from zoo.foreign.known import CLASSES, Choice, built, choice_of, inferred, text_of
-from zoo.foreign.population import MOST_EPOCHS, Params, Population, Record, number
+from zoo.foreign.population import MOST_EPOCHS, Params, Population, Record, natural, number
 from zoo.foreign.sparsified import is_sparsified, sparse
 from zoo.foreign.states import State, StateDecoder, Unwrap, itself, state_in
 from zoo.format import tables
@@ -225,14 +225,17 @@ class Released(Population):
         return self.inside(node, self.checkpoints[node][epoch])
 
     def vector(self, model: int, epoch: int) -> np.ndarray:
-        name = self.name_of(model, epoch)
-        return self.decoder.vector(self.files.named(name), self.files.read(name, STATE))
+        return self.vector_in(model, epoch, self.files.read(self.name_of(model, epoch), STATE))
 
-    def checkpoint(self, model: int, epoch: int) -> Path | bytes | None:
-        if self.others:  # the sparse network is no file
-            return None
-        name = self.name_of(model, epoch)
-        return self.files.file(name) or self.files.read(name, STATE)
+    def vector_in(self, model: int, epoch: int, checkpoint: bytes) -> np.ndarray:
+        return self.decoder.vector(lambda: self.files.named(self.name_of(model, epoch)), checkpoint)
+
+    def checkpoint(self, model: int, epoch: int) -> bytes | None:
+        """None of a sparsified model: the sparse network is no file."""
+        return None if self.others else self.files.read(self.name_of(model, epoch), STATE)
+
+    def file(self, model: int, epoch: int) -> str | None:
+        return self.files.file(self.name_of(model, epoch))
 
     def history(self, model: int) -> dict[int, Record]:
         name = self.inside(self.nodes[model], RESULT)
@@ -275,11 +278,6 @@ class Released(Population):
         if not self.files.has(name):
             return super().images()
         return released_images(self.files, name)
-
-
-def natural(name: str) -> list[Any]:
-    """For sorting names with numbers in them by the numbers."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name)]
 
 
 def is_ours(params: Mapping[str, Any]) -> bool:

@@ -27,7 +27,7 @@ from torch import Tensor
 from zoo.errors import ZooError, one_line
 from zoo.foreign.container import TEXT, Folder
 from zoo.foreign.known import Choice, architecture_of, choice_of, inferred
-from zoo.foreign.population import Params, Population, Record, number
+from zoo.foreign.population import Params, Population, Record, natural, number
 from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.reading import is_plain_name
@@ -63,7 +63,7 @@ METRIC_COLUMNS = {
 ABOUT = """\
 The models were trained elsewhere, by TensorFlow, and are those of a Small CNN Zoo matrix (Unterthiner et al. 2020,
 arXiv:2002.11448). Few states of each were kept: `epoch` counts them, and the column `step` of `metrics.csv` has the
-epochs that they are of. The axes of their tensors are PyTorch's here. Its images and their normalisation are not in it."""
+epochs that they are of. The axes of their tensors are PyTorch's here. Its images are not in it."""
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,8 @@ def rows_by_model(table: pd.DataFrame) -> dict[str, list[int]]:
     if MODEL not in table:
         return {str(row): [row] for row in range(len(table))}
     ordered = table[[MODEL, STEP]].astype({MODEL: str}).sort_values([STEP], kind="stable").drop_duplicates()
-    return {str(model): rows.index.tolist() for model, rows in ordered.groupby(MODEL, sort=False)}
+    found = {str(model): rows.index.tolist() for model, rows in ordered.groupby(MODEL)}
+    return {model: found[model] for model in sorted(found, key=natural)}
 
 
 def node_names(models: dict[str, list[int]]) -> list[str]:

@@ -79,13 +79,13 @@ class StateDecoder:
         self.layouts: list[Layout] = []
         self.tries = LAYOUTS
 
-    def vector(self, path: Path, content: bytes) -> np.ndarray:
-        """float32 [length]. Raises ZooError, which names `path`, if it is no state of this architecture."""
+    def vector(self, named: Callable[[], Path], content: bytes) -> np.ndarray:
+        """float32 [length]. Raises ZooError, which names the file, if it is no state of this architecture."""
         layout = next((layout for layout in self.layouts if layout.fits(content)), None)
         try:
             if layout:
                 return layout.read(content)
-            state = state_in(path, content, self.unwrap)
+            state = state_in(named(), content, self.unwrap)
             variant = self.architecture.variant_of(state)
             if self.tries:
                 self.learn(content, variant)
@@ -93,7 +93,7 @@ class StateDecoder:
         except ZooError:
             raise
         except ValueError as error:
-            raise ZooError(f"{path} is no state of the others' architecture: {one_line(error)[:300]}") from error
+            raise ZooError(f"{named()} is no state of the others' architecture: {one_line(error)[:300]}") from error
 
     def learn(self, content: bytes, variant: int) -> None:
         self.tries -= 1

@@ -15,7 +15,7 @@ from zoo.errors import ZooError, one_line
 from zoo.foreign.container import RECORDS, STATE, Folder
 from zoo.foreign.files import FilePopulation, Member, names_of
 from zoo.foreign.known import CLASSES, Choice, built, inferred
-from zoo.foreign.population import Record, number
+from zoo.foreign.population import Record, natural, number
 from zoo.foreign.states import state_in, unpickled
 from zoo.format import tables
 from zoo.format.architecture import Architecture
@@ -51,10 +51,10 @@ def open_wild_park(path: Path) -> Mapping[str, WildPark] | None:
     models: dict[str, list[Entry]] = {}
     for entry in entries_in(table, files):
         models.setdefault(place_of(entry[0]), []).append(entry)
-    names = names_of(sorted(models))
+    names = names_of(sorted(models, key=natural))
     groups: dict[str, tuple[Architecture, list[Member]]] = {}
     missing: dict[str, str] = {}
-    for place in sorted(models):
+    for place in sorted(models, key=natural):
         try:
             architecture, member = described(files, names[place], models[place])
             groups.setdefault(name_of(architecture), (architecture, []))[1].append(member)
@@ -126,7 +126,7 @@ def described(files: Folder, node: str, entries: list[Entry]) -> tuple[Architect
     except (ValueError, TypeError, RecursionError) as error:
         raise ZooError(f"{path} has a description that can't be read ({one_line(error)[:200]})") from error
     known = choice if choice and architecture.model != "Model" else None
-    params = {"model": "cnn_park", "split": entries[0][3], **own}
+    params = {"model": "cnn_park", "published_split": entries[0][3], **own}
     records: dict[int, Record] = {
         step: dict.fromkeys(tables.LOSSES_AND_ACCURACIES) | {"test_acc": number(score, "test_acc"), "diverged": False}
         for _, score, step, _ in entries

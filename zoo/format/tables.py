@@ -31,7 +31,7 @@ MODEL_TYPES: dict[str, type] = {
     **dict.fromkeys([*METRICS, "best_epoch"], float),
 }
 
-# Only in the table of states of a zoo that was made elsewhere: whether the state is there. Its metrics can be without it.
+# Only in the table of states of a converted zoo: whether the state is there. Its metrics can be without it.
 KEPT = "kept"
 
 # Columns of either table, which no hyperparameter can be called.
