@@ -83,7 +83,10 @@ class ZooWriter:
     def write_tables(self) -> None:
         """The tables of models and of states."""
         states = tables.states([member.records for member in self.members], self.others)
-        there = states[states[tables.KEPT]] if tables.KEPT in states else states
+        there = states
+        if tables.KEPT in states:
+            there = states[states[tables.KEPT]].drop(columns=tables.KEPT)
+            states = there if len(there) == len(states) else states
         params, variants = [member.params for member in self.members], [member.variant for member in self.members]
         tables.write(paths.models(self.zoo), tables.models(params, variants, self.factors, there, self.max_epochs))
         tables.write(paths.metrics(self.zoo), states)

@@ -28,6 +28,11 @@ licence, and say what you changed.
 https://creativecommons.org/licenses/by/4.0/legalcode
 """
 
+UNKNOWN_LICENCE = """\
+The models of this zoo were trained and published elsewhere. Their licence is the one that they were published under,
+and is not known here: see where they come from in README.md.
+"""
+
 CITATION = """\
 cff-version: 1.2.0
 message: If you use this model zoo, please cite it and the paper whose protocol it follows.
@@ -35,8 +40,7 @@ type: dataset
 title: {title}
 authors:
   - name: {makers}
-license: CC-BY-4.0
-keywords: [model zoo, population of neural networks, weight space, hyperparameters, {data}]
+{licence}keywords: [model zoo, population of neural networks, weight space, hyperparameters, {data}]
 references:
   - type: conference-paper
     title: "Model Zoos: A Dataset of Diverse Populations of Neural Network Models"
@@ -125,7 +129,7 @@ States that a model does not have, because its training is unfinished or diverge
 
 ## Licence and citation
 
-[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/legalcode). Please cite this zoo (`CITATION.cff`), and the paper
+{licence} Please cite this zoo (`CITATION.cff`), and the paper
 whose file layout it follows:
 
 > K. Schürholt, D. Taskiran, B. Knyazev, X. Giró-i-Nieto and D. Borth. Model Zoos: A Dataset of Diverse Populations of
@@ -201,6 +205,8 @@ SHARDS = """\
 index = json.load(open("weights.safetensors.index.json"))  # which models are in which file
 states = load_file(index["shards"][0]["file"])["weights"]  # [models, epochs, parameters], rows as in models.csv"""
 
+LICENCE_LINK = "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/legalcode)."
+
 TRAIN_METRICS = {
     RUNNING: """\
 Validation and test metrics are of the state at that epoch, in evaluation mode. Training loss and accuracy are running
@@ -232,18 +238,20 @@ FILES = (
 def document(zoo: Path, summary: Mapping[str, Any]) -> None:
     """Write README.md, LICENSE and CITATION.cff into a zoo that is complete but for these."""
     config, architecture = files.read_json(paths.config(zoo)), Architecture.load(paths.architecture(zoo))
-    files.write_text(paths.licence(zoo), LICENCE)
-    files.write_text(paths.citation(zoo), citation(summary, config["protocol"]["data"]))
+    converted = "converted" in config
+    files.write_text(paths.licence(zoo), UNKNOWN_LICENCE if converted else LICENCE)
+    files.write_text(paths.citation(zoo), citation(summary, config["protocol"]["data"], converted))
     files.write_text(paths.readme(zoo), readme(zoo, summary, config, architecture))
 
 
-def citation(summary: Mapping[str, Any], data: str) -> str:
-    """CITATION.cff, which is YAML."""
+def citation(summary: Mapping[str, Any], data: str, converted: bool = False) -> str:
+    """CITATION.cff, which is YAML. `converted`: the models are others'."""
     name, models = summary["name"], count(summary["models"], "model")
     return CITATION.format(
         title=quoted(f"{name}: a model zoo of {models}"),
         makers=quoted(f"The makers of the model zoo {name}"),
         data=quoted(data),
+        licence="" if converted else "license: CC-BY-4.0\n",
     )
 
 
@@ -252,6 +260,8 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
     models = tables.read(paths.models(zoo), tables.MODEL_TYPES)
     shown = [key for key in [*tables.HYPERPARAMETERS, "trainer.max_epochs"] if key in protocol]
     there = [(path(zoo), content) for path, content in FILES if path(zoo).exists() or path is paths.licence]
+    if "converted" in config:
+        there = [(path, "whose the models are" if path == paths.licence(zoo) else content) for path, content in there]
     return README.format(
         name=markdown(summary["name"]),
         folder=quoted(summary["name"]),
@@ -263,6 +273,7 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
         states=count(summary["states"], "state"),
         status="\n".join(status(summary, literal)),
         origin=origin(config),
+        licence="That of the models (LICENSE)." if "converted" in config else LICENCE_LINK,
         factors=rows(setting(key, span(values), models) for key, values in factors.items()) or "| none | |",
         protocol=rows(setting(key, text(protocol[key]), models) for key in shown),
         images=images(protocol),
