@@ -107,9 +107,8 @@ class Population(ABC):
 
     @cached_property
     def models(self) -> pd.DataFrame:
-        everyone = range(len(self.nodes))
-        params, variants = [self.params(model) for model in everyone], [self.variant(model) for model in everyone]
-        return tables.models(params, variants, self.factors, self.states, self.epochs - 1)
+        variants = [self.variant(model) for model in range(len(self.nodes))]
+        return tables.models(self.everything, variants, self.factors, self.states, self.epochs - 1)
 
     @cached_property
     def factors(self) -> list[str]:
@@ -118,15 +117,19 @@ class Population(ABC):
     @cached_property
     def search_pattern(self) -> dict[str, list[Any]]:
         """Every hyperparameter that is not the same for all models, with its values; the seed last."""
-        found = varying([self.params(model) for model in range(len(self.nodes))])
-        return {key: found[key] for key in sorted(found, key=lambda key: key == "seed")}
+        return varying(self.everything)
+
+    @property
+    def everything(self) -> list[Params]:
+        """The parameters of all models."""
+        return [self.params(model) for model in range(len(self.nodes))]
 
 
 UNKNOWN: Record = {"diverged": False}  # of a state without a record
 
 
 def varying(params: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """The values of each hyperparameter that has several among the models, sorted."""
+    """The values of each hyperparameter that has several among the models, sorted; the seed last."""
     found: dict[str, dict[str, Any]] = {}
     for number, node in enumerate(params):
         for key, value in node.items():
@@ -136,7 +139,10 @@ def varying(params: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
         for key in found.keys() - node.keys():
             found[key]["null"] = None
     several = {key: values for key, values in found.items() if len(values) > 1}
-    return {key: sorted((v for v in values.values() if v is not None), key=rank) for key, values in several.items()}
+    return {
+        key: sorted((value for value in several[key].values() if value is not None), key=rank)
+        for key in sorted(several, key=lambda key: key == "seed")
+    }
 
 
 def is_hyperparameter(key: str) -> bool:

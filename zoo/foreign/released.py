@@ -19,7 +19,7 @@ from zoo.disk import paths
 from zoo.errors import ZooError, one_line
 from zoo.foreign.container import RECORDS, STATE, TEXT, Container, container
 from zoo.foreign.known import CLASSES, Choice, built, choice_of, inferred, text_of
-from zoo.foreign.population import MOST_EPOCHS, Params, Population, Record, natural, number
+from zoo.foreign.population import MOST_EPOCHS, Params, Population, Record, is_hyperparameter, natural, number, varying
 from zoo.foreign.sparsified import is_sparsified, sparse
 from zoo.foreign.states import State, StateDecoder, Unwrap, itself, state_in
 from zoo.format import tables
@@ -205,7 +205,7 @@ class Released(Population):
         for node in self.nodes:
             own = self.own_params[node]
             choice = self.choices[kind_of(own)]
-            found[node] = own if is_ours(own) else translated(own) | {"config": {"model": choice} if choice else {}}
+            found[node] = own if is_ours(own) else translated(own, choice)
             found[node] = found[node] | {"node": node}
         return found
 
@@ -262,14 +262,18 @@ class Released(Population):
     def search_pattern(self) -> dict[str, list[Any]]:
         """As config.json of a sweep of this project has it, or else what varies."""
         name = self.inside(paths.config(Path()).name)
-        if is_ours(self.own_params[self.nodes[0]]) and self.files.has(name):
-            try:
-                pattern = json.loads(self.files.read(name, TEXT))["search_pattern"]
-                if all(isinstance(values, list) and is_plain_name(key) for key, values in pattern.items()):
-                    return dict(pattern)
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                raise ZooError(f"{self.files.named(name)} is damaged ({one_line(error)[:200]})") from error
-        return super().search_pattern
+        if not (is_ours(self.own_params[self.nodes[0]]) and self.files.has(name)):
+            return varying(self.everything)
+        content = self.files.read(name, TEXT)
+        try:
+            pattern = json.loads(content).get("search_pattern")
+            if pattern is None:
+                return varying(self.everything)
+            if wrong := [key for key in pattern if not is_hyperparameter(key) or not isinstance(pattern[key], list)]:
+                raise ValueError(f"a factor can't be {wrong[0]!r}")
+            return dict(pattern)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ZooError(f"{self.files.named(name)} is damaged ({one_line(error)[:200]}): get it anew") from error
 
     def images(self) -> "Images":
         from zoo.foreign.images import released_images
@@ -311,14 +315,14 @@ def typed(key: str, value: Any) -> Any:
     return TYPED.get(key, {}).get(value, value) if isinstance(value, str) else value
 
 
-def translated(params: Mapping[str, Any]) -> Params:
+def translated(params: Mapping[str, Any], choice: Choice | None) -> Params:
     """The foreign keys, and beside them their values by the names one types."""
     own = {name: typed(name, params[key]) for key, name in KEYS.items() if key in params and plain(params[key])}
-    if own.get("model") in TYPES:
-        own["model"] = TYPES[own["model"]]
+    if "model::type" in params:
+        own["model"] = choice["name"] if choice else str(params["model::type"])
     if own.get("optim") != "sgd":  # the zoos' configs have a momentum for adam, too, which does not use it
         own.pop("optim.momentum", None)
-    return {**params, **own}
+    return {**params, **own, "config": {"model": choice} if choice else {}}
 
 
 def plain(value: Any) -> bool:
