@@ -18,7 +18,7 @@ GROUND = {
     "data": {"errors", "disk"},
     "models": {"data"},
     "engines": {"errors"},
-    "format": {"errors", "disk", "installation"},
+    "format": {"errors", "disk", "data", "installation"},
 }
 MAKES = ["node", "run", "sweep", "launch"]  # the right wing, in the order in which data flows
 USES = ["foreign", "dataset", "analysis", "publication"]  # the left wing

@@ -1,6 +1,7 @@
 """Prepared images: a file that says what it holds, memory-mapped by every process that loads it."""
 
 import hashlib
+import io
 import json
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -66,23 +67,37 @@ class Images:
         """
         try:
             status = path.stat()
-            identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-            saved = torch.load(path, mmap=True, weights_only=True)
+        except FileNotFoundError as error:
+            raise DataError(f"{path} is missing: run the training command to make it, or get it anew") from error
+        except OSError as error:
+            raise _damaged(path, error) from error
+        return cls._load(path, path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+
+    @classmethod
+    def load_from(cls, path: Path, content: io.BytesIO) -> Self:
+        """The same from the content of a file that lies in an archive: `path` names it in errors."""
+        return cls._load(path, content, None)
+
+    @classmethod
+    def _load(cls, path: Path, file: Path | io.BytesIO, identity: tuple[int, ...] | None) -> Self:
+        try:
+            saved = torch.load(file, mmap=isinstance(file, Path), weights_only=True)
             digest = saved.pop("digest", None)
             images = cls(**saved | {name: Split(**saved[name]) for name in SPLITS})
             _require_images(images)
             if digest is not None:
                 if identity not in _checked and digest != _digest(images):
                     raise ValueError("its content has changed since it was written")
-                _checked.add(identity)
+                if identity:
+                    _checked.add(identity)
                 vars(images)["digest"] = digest
             return images
-        except FileNotFoundError as error:
-            raise DataError(f"{path} is missing: run the training command to make it, or get it anew") from error
         except Exception as error:  # torch raises whatever the damaged bytes lead to
-            raise DataError(
-                f"{path} is damaged or holds no images ({error}): delete it, then make it or get it anew"
-            ) from error
+            raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} is damaged or holds no images ({error}): delete it, then make it or get it anew")
 
 
 def _require_images(images: Images) -> None:

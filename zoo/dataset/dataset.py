@@ -1,173 +1,325 @@
 """A zoo as a data set of models: their weights, and the properties that go with them."""
 
-import hashlib
-import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from zoo.data.images import Images
-from zoo.disk import paths
+from zoo.dataset import forward
+from zoo.dataset.folder import LARGE
+from zoo.dataset.network import build_network, checked_vector, key_of
+from zoo.dataset.opening import open_source
+from zoo.dataset.properties import Properties
+from zoo.dataset.selection import BEST, LAST, Epochs, Selection, checked_epochs
+from zoo.dataset.several import Several
+from zoo.dataset.splits import SPLITS, split_models
 from zoo.errors import ZooError
-from zoo.format import tables
-from zoo.format.architecture import Architecture
-from zoo.format.reading import damaged, json_object, reading, require_file
-from zoo.format.weights import Weights
-from zoo.installation import command
 
-SPLITS = ("train", "val", "test")
-SHARES = (70, 85)  # the percentiles that part them
+__all__ = ["SPLITS", "ZooDataset", "split_models"]
+
+Paths = Path | str | Sequence[Path | str]
+Transform = Callable[[Tensor], Any]
 
 
-class ZooDataset(Dataset[tuple[Tensor, dict[str, Any]]]):
+class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     """Model states as samples: item i is (weights [parameters], properties).
 
     Samples are ordered by model (as in models.csv), then by epoch. Weights are memory-mapped: opening a zoo reads
     none of them, and processes share them. Properties are the model (`id`, `node`), the `epoch`, the model's
     hyperparameters (`factors` names those that vary), and at this epoch losses, accuracies and `ggap`, the
     generalisation gap: train minus test accuracy.
+
+    With `window`, item i is (weights [window, parameters], properties) of a model's consecutive epochs; the epoch and
+    the metrics among the properties then are NumPy arrays [window].
+
+    docs/dataset.md shows what it can do.
     """
 
     def __init__(
         self,
-        path: Path | str,
-        epochs: int | Iterable[int] | None = None,
+        path: Paths,
+        epochs: Epochs = None,
         split: str | None = None,
         finite: bool = True,
+        *,
+        splits: Mapping[str, float] | None = None,
+        seed: int = 0,
+        stratify: str | None = None,
+        where: str | None = None,
+        status: str | None = None,
+        max_weight: float | None = None,
+        window: int | None = None,
+        transform: Transform | None = None,
+        trust: bool = False,
     ):
-        """`epochs`: the ones to take, None for all; 0 is the initialisation. `split`: train, val or test, which are
-        about 70, 15 and 15 % of the models, each with all its epochs; None for all models. A model's split follows
-        from its node's name alone (see `split_models`): it stays when a zoo grows or is merged. In a zoo of few models
-        the shares are far from these, and a split can be empty: then so is the dataset.
+        """`path`: a zoo, in a folder or zip file, or several of one architecture. `epochs`: the ones to take, None for
+        all; 0 is the initialisation, -1 the last there can be, "last" the last that a model has, "best" that of its
+        best validation accuracy. `split`: train, val or test, which are about 70, 15 and 15 % of the models, each with
+        all its epochs; None for all models. A model's split follows from its node's name alone (see `split_models`): it
+        stays when a zoo grows or is merged. In a zoo of few models the shares are far from these, and a split can be
+        empty: then so is the dataset.
+
+        `splits`: other splits, by name with the fraction of each, drawn by `seed`, and with the same shares among the
+        models of each value of the column `stratify`, if it is given. These are exact, but change when a zoo grows.
 
         `finite` leaves out states that do not exist, since their model is unfinished or diverged before, and states
         with weights that are not finite. Otherwise the former are samples, too, with NaN for weights and metrics.
 
-        Raises ZooError for a folder that is no zoo, a damaged file, and an unknown epoch or split.
+        `where` takes the models for which a condition on the columns of models.csv is true, such as
+        "optim == 'adam' and test_acc > .9"; metrics are those after a model's last epoch. `status`: finished,
+        unfinished or diverged models. `max_weight` leaves out states with a larger |weight|, for which all are read.
+
+        `window`: how many consecutive epochs, of those asked for, a sample has. `transform` gets a sample's weights;
+        what it returns stands in their place. If it has a true attribute `batched`, it is given a loader's whole batch
+        at once. `trust` allows that code in the zoo is run, where the class of its models is not known here.
+
+        Raises ZooError for what is no zoo, a damaged file, and an unknown epoch, split or column.
         """
-        self.path, self.split, self.finite = Path(path), split, finite
-        if not (paths.models(self.path).exists() and paths.config(self.path).exists()):
-            made = f"a folder that `{command('analyze')}` made"
-            raise ZooError(f"{path} is no zoo: give {made}, or an unpacked zip of one")
-        self.architecture = Architecture.load(paths.architecture(self.path))
-        self.mapped = Weights(self.path)
-        count, there, length = self.mapped.shape
-        self.models = tables.read_models(paths.models(self.path), len(self.architecture.variants))
-        if (count, length) != (len(self.models), self.architecture.length):
-            raise ZooError(
-                f"{self.path} is damaged: it has weights of {count} models with {length} numbers each, but a table of "
-                f"{len(self.models)} and an architecture of {self.architecture.length}. Get the zoo anew, or make it "
-                f"by `{command('analyze')}`"
-            )
-        self.states = tables.read_states(paths.metrics(self.path), count, there)
-        tables.require_outcome(paths.models(self.path), self.models, self.states, max_epochs=there - 1)
-        self.factors = read_factors(paths.config(self.path), self.models)
-        self.epochs = self.check(epochs)
-        self.rows = self.choose()
+        self.paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
+        self.selection = Selection(epochs, split, finite, splits, seed, stratify, where, status, max_weight, window)
+        self.selection.require_sound()
+        self.split, self.finite, self.window = split, finite, window
+        self.transform, self.trust = transform, trust
+        self.source = open_source(self.paths[0]) if isinstance(path, str | Path) else opened(self.paths)
+        self.path, self.architecture = self.source.path, self.source.architecture
+        self.mapped = self.source.weights
+        self.asked = checked_epochs(epochs, self.source)
+        if not self.large:
+            self.models, self.states, self.factors, self.rows, self.epochs  # noqa: B018  what is wrong is an error now
 
-    def check(self, epochs: int | Iterable[int] | None) -> list[int]:
-        """The epochs, sorted."""
-        there = range(self.mapped.shape[1])
-        if epochs is None:
-            return list(there)
-        try:
-            asked = sorted({operator.index(epoch) for epoch in (epochs if isinstance(epochs, Iterable) else [epochs])})
-        except TypeError:
-            raise ZooError(f"epochs={epochs!r}: give a whole number or several") from None
-        if not asked or not set(asked) <= set(there):
-            raise ZooError(f"epochs={epochs!r}: {self.path} has the epochs 0 to {there[-1]}")
-        return asked
+    @property
+    def large(self) -> bool:
+        """Then its tables are read, and errors in them are seen, when they are first used."""
+        return self.mapped.shape[0] * self.mapped.shape[1] > LARGE
 
-    def choose(self) -> np.ndarray:
-        """The samples, ascending, as rows of the weights: model x epochs + epoch."""
-        if self.split is not None and self.split not in SPLITS:
-            raise ZooError(f"unknown split {self.split!r}: choose from {', '.join(SPLITS)}, or None for all models")
-        models = self.models["id"].to_numpy()
-        if self.split is not None:
-            models = models[split_models(self.models["node"].tolist()) == self.split]
-        rows = np.add.outer(models * self.mapped.shape[1], self.epochs).ravel()
-        if self.finite:
-            rows = rows[np.isin(rows, self.row_of(self.states[~self.states["diverged"]]))]
-        return rows
+    @cached_property
+    def models(self) -> pd.DataFrame:
+        """The table of all models in the zoo, whichever are in the dataset."""
+        return self.source.models
 
-    def row_of(self, states: pd.DataFrame) -> np.ndarray:
-        return (states["id"] * self.mapped.shape[1] + states["epoch"]).to_numpy()
+    @cached_property
+    def states(self) -> pd.DataFrame:
+        """The table of all states in the zoo."""
+        return self.source.states
+
+    @cached_property
+    def factors(self) -> list[str]:
+        """The generating factors: columns of `models`."""
+        return self.source.factors
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The samples as row numbers of the weights, model x epochs + epoch: [samples] or [samples, window]."""
+        return self.selection.rows(self.source, self.asked)
+
+    @cached_property
+    def epochs(self) -> list[int]:
+        """Those that samples can have, ascending."""
+        return np.unique(self.rows % self.mapped.shape[1]).tolist() if self.asked is None else self.asked
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Any]]:
+    def __getitem__(self, index: Any) -> Any:
+        """The sample at a position; a list of samples for a slice or several positions."""
+        if isinstance(index, slice):
+            return self.__getitems__(range(len(self))[index])
+        if isinstance(index, Sequence | np.ndarray | Tensor) and np.ndim(index):
+            return self.__getitems__(index)
+        if self.window is not None:
+            return self.__getitems__([index])[0]
         model, epoch = divmod(int(self.rows[index]), self.mapped.shape[1])
-        return self.mapped.state(model, epoch), {key: values[index] for key, values in self.values.items()}
+        weights = self.mapped.state(model, epoch)
+        properties = self.samples.one(self.samples.places[index], model, epoch)
+        return weights if self.transform is None else self.transform(weights), properties
+
+    def __getitems__(self, indices: Any) -> list[tuple[Any, dict[str, Any]]]:
+        """Several samples at once, which is faster: PyTorch's DataLoader asks for its batches so."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return list(zip(self.inputs(chosen), self.properties_of(chosen), strict=True))
+
+    def inputs(self, indices: Any) -> Sequence[Any]:
+        """The weights of several samples, transformed."""
+        rows = self.rows[np.asarray(indices, dtype=np.int64)]
+        if getattr(self.transform, "batched", False):
+            assert self.transform
+            return unbound(self.transform(self.mapped.states(rows.ravel()).view(*rows.shape, -1)))
+        weights = list(map(self.mapped.states, rows)) if self.window else self.single(rows)
+        return weights if self.transform is None else list(map(self.transform, weights))
+
+    def single(self, rows: np.ndarray) -> list[Tensor]:
+        """The weights of some states, each a view."""
+        epochs = self.mapped.shape[1]
+        return [self.mapped.state(*divmod(row, epochs)) for row in rows.tolist()]
+
+    def properties_of(self, indices: np.ndarray) -> list[dict[str, Any]]:
+        if self.window is not None:
+            return self.samples.of_windows(indices)
+        models, epochs = np.divmod(self.rows[indices], self.mapped.shape[1])
+        places = self.samples.places[indices]
+        return list(map(self.samples.one, places.tolist(), models.tolist(), epochs.tolist()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A worker process maps the files anew rather than be sent what is in them."""
-        return type(self), (self.path, self.epochs, self.split, self.finite)
+        options = vars(self.selection) | {"transform": self.transform, "trust": self.trust}
+        if self.asked is not None:
+            options["epochs"] = self.asked  # those given may be an iterator
+        return reopened, (type(self), self.paths if isinstance(self.source, Several) else self.paths[0], options)
+
+    def __repr__(self) -> str:
+        count, epochs, length = self.mapped.shape
+        what = f"{self.architecture.model} [{length}]"
+        if self.large and "rows" not in vars(self):
+            return f"ZooDataset({self.path}: {count} models x {epochs} epochs of {what})"
+        models = len(np.unique(self.rows.reshape(len(self), -1)[:, 0] // epochs)) if len(self) else 0
+        window = f" windows of {self.window}" if self.window else ""
+        options = [f"{key}={value!r}" for key, value in self.selection.given().items() if key != "window"]
+        return f"ZooDataset({self.path}: {len(self)} samples{window} of {models} models, {', '.join([what, *options])})"
 
     @cached_property
     def weights(self) -> Tensor:
-        """The weights of all samples [samples, parameters].
+        """The weights of all samples [samples, parameters], or [samples, window, parameters], not transformed.
 
         Views of the file for all states, or for one epoch of all models, of a zoo whose weights are one file;
         otherwise they are copied to memory when first used. Changing them never changes the file.
         """
-        return self.mapped.states(self.rows)
+        return self.mapped.states(self.rows.ravel()).view(*self.rows.shape, self.mapped.shape[2])
+
+    @cached_property
+    def samples(self) -> Properties:
+        """What `properties` and the samples' own are made of."""
+        return Properties(self.source, self.rows)
 
     @cached_property
     def properties(self) -> pd.DataFrame:
-        """The properties of all samples, a row each. A hyperparameter that a model does not have is NaN or ''."""
-        epochs = self.mapped.shape[1]
-        table = self.models.drop(columns=["variant", *tables.OUTCOME]).iloc[self.rows // epochs].reset_index(drop=True)
-        for key in table.select_dtypes(exclude=["number", "bool"]):
-            table[key] = table[key].fillna("").astype(str)
-        table.insert(table.columns.get_loc("node") + 1, "epoch", self.rows % epochs)
-        metrics = self.states[tables.METRICS].set_index(self.row_of(self.states))
-        return table.join(metrics.reindex(self.rows).reset_index(drop=True))
+        """The properties of all samples, a row each. A hyperparameter that a model does not have is NaN or ''.
 
-    @cached_property
-    def values(self) -> dict[str, list[Any]]:
-        return {key: column.tolist() for key, column in self.properties.items()}
+        Of windows a row for each state, by (sample, step).
+        """
+        return self.samples.table()
 
-    def state_dict(self, model: int | str, epoch: int) -> dict[str, Tensor]:
-        """A model's state at an epoch, to be loaded into the class in the zoo's model.py. `model`: its id, or node."""
+    @property
+    def last_properties(self) -> pd.DataFrame:
+        """The same with a row per sample: of a window, its last state's."""
+        return self.properties if self.window is None else self.samples.table(state=-1)
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the tensors in a model's state dict, as variant 0 has them (see docs/zoo_format.md)."""
+        return list(self.architecture.variants[0])
+
+    def layer(self, name: str) -> Tensor:
+        """One tensor of all samples [samples, *shape], or [samples, window, *shape]: a view of `weights`.
+
+        Where models name the same tensor differently, since some have dropout layers, variant 0's names come first:
+        they are of that tensor in every model.
+        """
+        for keys in self.architecture.variants:
+            if name in keys:
+                entry = self.architecture.tensors[keys.index(name)]
+                return self.weights[..., entry.start : entry.start + entry.length].view(*self.rows.shape, *entry.shape)
+        raise ZooError(f"{self.path} has no tensor {name!r}: choose from {', '.join(self.layers)}")
+
+    def find(self, model: int | str) -> pd.Series:
+        """The row of `models` of a model, by its id or node."""
         found = self.models[(self.models["id"] == model) | (self.models["node"] == model)]
         if found.empty:
-            raise ZooError(f"{self.path} has no model {model!r}: give an id or a node of {paths.models(self.path)}")
-        row = found.iloc[0]
-        if not 0 <= epoch <= row["last_epoch"]:
+            raise ZooError(f"{self.path} has no model {model!r}: give an id or a node of its table of models")
+        if len(found) > 1:
+            raise ZooError(
+                f"{len(found)} models of {self.path} are called {model!r}: give an id, as in its table of models"
+            )
+        return found.iloc[0]
+
+    def state_dict(self, model: int | str, epoch: int | str) -> dict[str, Tensor]:
+        """A model's state at an epoch, or its last or best, to be loaded into its class. `model`: its id, or node."""
+        row = self.find(model)
+        if epoch in (LAST, BEST):
+            epoch = row[f"{epoch}_epoch"]
+        if isinstance(epoch, str) or not 0 <= epoch <= row["last_epoch"]:
             raise ZooError(f"the model {model!r} has the epochs 0 to {row['last_epoch']}, but not {epoch}")
-        return self.architecture.unflatten(self.mapped.state(row["id"], epoch), row["variant"])
+        return self.architecture.unflatten(self.mapped.state(int(row["id"]), int(epoch)), row["variant"])
+
+    def model(self, model: int | str, epoch: int | str = LAST) -> nn.Module:
+        """A model at an epoch as a network, in evaluation mode."""
+        network = self.untrained(model)
+        network.load_state_dict(self.state_dict(model, epoch))
+        return network
+
+    def network(self, weights: Tensor, like: int | str = 0) -> nn.Module:
+        """A network with these weights [parameters], in evaluation mode; all else is as in the model `like`."""
+        network = self.untrained(like)
+        vector = checked_vector(weights, self.architecture)
+        network.load_state_dict(self.architecture.unflatten(vector, self.find(like)["variant"]))
+        return network
+
+    def vector(self, network: nn.Module | Mapping[str, Tensor]) -> Tensor:
+        """The weights [parameters] of a network, or of its state dict. Raises ZooError if its tensors are others."""
+        state = network.state_dict() if isinstance(network, nn.Module) else network
+        try:
+            return self.architecture.flatten(state, self.architecture.variant_of(state)).detach()
+        except ValueError as error:
+            raise ZooError(f"no network of {self.path}: {error}") from error
+
+    def untrained(self, model: int | str) -> nn.Module:
+        row = self.find(model)
+        return build_network(self.source, int(row["id"]), int(row["variant"]), self.trust)
+
+    def predict(
+        self, images: Tensor, samples: Sequence[int] | None = None, models_at_once: int = 32, images_at_once: int = 256
+    ) -> Tensor:
+        """The outputs [samples, images, classes] of the samples' networks, in evaluation mode, on images [images, ...].
+
+        `samples`: their positions in the dataset, None for all. Models that differ in nothing but weights are computed
+        together, so many at once on so many images: that bounds the memory.
+        """
+        if self.window is not None:
+            raise ZooError("predict is for states: give a dataset without a window")
+        chosen = np.arange(len(self)) if samples is None else np.asarray(samples, dtype=np.int64)
+        outputs: list[Tensor] = [torch.empty(0)] * len(chosen)
+        for places in self.alike(chosen).values():
+            rows = self.rows[chosen[places]]
+            model = int(rows[0] // self.mapped.shape[1])
+            many = forward.Many(self.untrained(model), self.architecture, int(self.models["variant"].iat[model]))
+            for part in forward.chunks(len(rows), models_at_once):
+                found = many.outputs(self.mapped.states(rows[part]), images, images_at_once)
+                for place, output in zip(places[part], found, strict=True):
+                    outputs[place] = output
+        return torch.stack(outputs) if outputs else torch.empty(0)
+
+    def alike(self, chosen: np.ndarray) -> dict[Any, list[int]]:
+        """Places in `chosen`, samples, by what their models' networks are but for weights."""
+        groups: dict[Any, list[int]] = {}
+        keys: dict[int, Any] = {}
+        for place, model in enumerate((self.rows[chosen] // self.mapped.shape[1]).tolist()):
+            if model not in keys:
+                keys[model] = (self.models["variant"].iat[model], key_of(self.source, model))
+            groups.setdefault(keys[model], []).append(place)
+        return groups
 
     def images(self) -> Images:
         """The images that the models were trained on."""
-        require_file(paths.images(self.path))
-        return Images.load(paths.images(self.path))
+        return self.source.images()
 
 
-def read_factors(config: Path, models: pd.DataFrame) -> list[str]:
-    """The generating factors: what config.json says that varies, of which models.csv has the values."""
-    saved = json_object(config)
-    with reading(config):
-        pattern = saved["search_pattern"]
-        if not isinstance(pattern, dict) or not all(isinstance(values, list) for values in pattern.values()):
-            raise damaged(config, "`search_pattern` is no object of lists")
-        hyperparameters = set(models) - {"id", "node", "variant", *tables.OUTCOME}
-        if unknown := [factor for factor in pattern if factor not in hyperparameters]:
-            raise damaged(config, f"the factor {unknown[0]!r} is no column of models.csv")
-    return list(pattern)
+def opened(several: Sequence[Path]) -> Several:
+    return Several([open_source(path) for path in several])
 
 
-def split_models(nodes: Sequence[str]) -> np.ndarray:
-    """The split [models] of each model: by the name of its node alone, whatever else is in the zoo.
+def reopened(kind: type[ZooDataset], paths: Paths, options: dict[str, Any]) -> ZooDataset:
+    return kind(paths, **options)
 
-    The first 8 bytes of the name's SHA-256 (UTF-8), read as a big-endian number below 2**64, lie somewhere on a scale
-    of 100: below 70 is train, below 85 val, the rest test.
-    """
-    places = [int.from_bytes(hashlib.sha256(node.encode()).digest()[:8], "big") * 100 >> 64 for node in nodes]
-    return np.array(SPLITS, dtype=object)[np.searchsorted(SHARES, places, side="right")]
+
+def unbound(batch: Any) -> Sequence[Any]:
+    """The samples of a transformed batch: a tensor [batch, ...], or a tuple of such."""
+    if isinstance(batch, Tensor):
+        return batch.unbind()
+    make = getattr(type(batch), "_make", tuple)  # of a named tuple
+    return [make(parts) for parts in zip(*(part.unbind() for part in batch), strict=True)]

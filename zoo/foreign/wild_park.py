@@ -138,6 +138,8 @@ def choice_of(config: Any, state: Mapping[str, Tensor]) -> Choice | None:
     """What conf/model would have of the class. Its arguments are checked by building it, without memory."""
     if not isinstance(config, dict) or not all(isinstance(config.get(key), list) for key in DESCRIBED):
         return None
+    if any(len(config[key]) > len(state) for key in DESCRIBED):
+        return None
     shape = list(state.values())[-1].shape
     arguments = {key: config[key] for key in DESCRIBED}
     return {"name": "cnn_park", "_target_": CLASSES["cnn_park"], **arguments, "classes": shape[0] if shape else 0}

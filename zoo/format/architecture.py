@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zoo.disk import files
 from zoo.errors import ZooError
-from zoo.format.reading import damaged, json_object, reading
+from zoo.format.reading import checking, damaged, json_object
 
 WEIGHTED = ("Conv1d", "Conv2d", "Conv3d", "Linear")
 KINDS = ("parameter", "buffer")
@@ -114,8 +114,12 @@ class Architecture:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote. Raises ZooError if anything in it contradicts the rest, or is no architecture."""
-        saved = json_object(path)
-        with reading(path):
+        return cls.of_json(path, json_object(path))
+
+    @classmethod
+    def of_json(cls, path: Path, saved: Mapping[str, Any]) -> Self:
+        """The same from what `path` holds."""
+        with checking(path):
             tensors = [Entry(**entry) for entry in saved["tensors"]]
             layers = [layer["type"] for layer in saved["layers"]]
             architecture = cls(saved["model"], layers, tensors, saved["variants"])

@@ -17,7 +17,7 @@ SHOWN = 300  # characters of what was found in a file; it may hold anything
 PLAIN_NAME = re.compile(r"(?!\.{1,2}$)[^/\\\x00-\x1f\x7f-\x9f\u2028\u2029]{1,255}")
 
 
-def damaged(path: Path, why: object) -> ZooError:
+def damaged(path: Path | str, why: object) -> ZooError:
     """The error to raise for a file that is not what docs/zoo_format.md says."""
     line = " ".join(str(why).split())
     return ZooError(f"{path} is damaged ({line[:SHOWN]}{'…' * (len(line) > SHOWN)}): {REMEDY}")
@@ -45,6 +45,13 @@ def require_file(path: Path) -> None:
 def reading(path: Path) -> Iterator[None]:
     """While entered, `path` is read and checked. Whatever that raises becomes a ZooError that names the file."""
     require_file(path)
+    with checking(path):
+        yield
+
+
+@contextmanager
+def checking(path: Path | str) -> Iterator[None]:
+    """The same for what has been read already, or does not lie in a folder: in a zip file, or at a URL."""
     try:
         yield
     except ZooError:
@@ -59,7 +66,7 @@ def json_object(path: Path) -> dict[str, Any]:
         return json_object_in(path, path.read_bytes())
 
 
-def json_object_in(path: Path, content: bytes) -> dict[str, Any]:
+def json_object_in(path: Path | str, content: bytes) -> dict[str, Any]:
     """The JSON object in the content of a file. Raises ZooError, which names `path`, if it holds anything else."""
     try:
         value = json.loads(content)

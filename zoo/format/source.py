@@ -62,7 +62,7 @@ class Source(Protocol):
         """The generating factors: columns of `models`."""
 
     def params(self, model: int) -> dict[str, Any]:
-        """What the model's params.json holds; with `config.model` as conf/model has it, where the class is known here."""
+        """What the model's params.json holds. `config.model` is as conf/model has it, where the class is known here."""
 
     def images(self) -> "Images":
         """The images that the models were trained on. Raises ZooError where there are none."""

@@ -1,5 +1,6 @@
 """The zoo in tables: a row per model, a row per state."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.disk import files
-from zoo.format.reading import damaged, is_plain_name, reading
+from zoo.format.reading import checking, damaged, is_plain_name, reading
 
 LOSSES_AND_ACCURACIES = ["train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"]
 ACCURACIES = ["train_acc", "val_acc", "test_acc"]
@@ -104,16 +105,23 @@ def read_models(path: Path, variants: int) -> pd.DataFrame:
 
     Whether its outcomes are right, the table of states tells: `require_outcome`.
     """
-    table = read(path, MODEL_TYPES)
     with reading(path):
+        return models_in(path, path.read_bytes(), variants)
+
+
+def models_in(path: Path | str, content: bytes, variants: int | None) -> pd.DataFrame:
+    """The same from the content of the file; `variants` is None where their number is not known."""
+    table = table_in(path, content, MODEL_TYPES)
+    with checking(path):
         if table.empty or (table["id"] != np.arange(len(table))).any():
             raise damaged(path, "its ids are not 0, 1, 2 ... without a gap")
         if wrong := [name for name in table["node"] if not is_plain_name(name)]:
             raise damaged(path, f"{wrong[0]!r} can't be the name of a node")
         if (twins := table["node"].duplicated()).any():
             raise damaged(path, f"the node {table['node'][twins].iloc[0]!r} is there twice")
-        if not table["variant"].between(0, variants - 1).all():
-            raise damaged(path, f"a variant is none of 0 to {variants - 1}")
+        last = table["variant"].max() if variants is None else variants - 1
+        if not table["variant"].between(0, last).all():
+            raise damaged(path, f"a variant is none of 0 to {last}")
         if reserved := {"epoch"} & set(table):
             raise damaged(path, f"no hyperparameter can be called {reserved.pop()!r}")
     return table
@@ -124,8 +132,14 @@ def read_states(path: Path, models: int, epochs: int) -> pd.DataFrame:
 
     Raises ZooError unless it has every model's epochs, from 0 on, in order, with sound numbers.
     """
-    table = read(path, STATE_TYPES)
     with reading(path):
+        return states_in(path, path.read_bytes(), models, epochs)
+
+
+def states_in(path: Path | str, content: bytes, models: int, epochs: int) -> pd.DataFrame:
+    """The same from the content of the file."""
+    table = table_in(path, content, STATE_TYPES)
+    with checking(path):
         if not table["id"].between(0, models - 1).all():
             raise damaged(path, f"an id is none of the {models} models'")
         counts = np.bincount(table["id"], minlength=models)
@@ -142,7 +156,7 @@ def read_states(path: Path, models: int, epochs: int) -> pd.DataFrame:
     return table
 
 
-def kept(path: Path, table: pd.DataFrame, models: int) -> pd.DataFrame:
+def kept(path: Path | str, table: pd.DataFrame, models: int) -> pd.DataFrame:
     """The rows of the states that are there: all, but in a zoo with gaps."""
     if KEPT not in table:
         return table
@@ -174,7 +188,7 @@ def fault_of_metrics(states: pd.DataFrame) -> str | None:
 
 def require_outcome(path: Path, models: pd.DataFrame, states: pd.DataFrame, max_epochs: int) -> None:
     """Raise ZooError if what `models`, read from `path`, says of their outcomes does not follow from their states."""
-    with reading(path):
+    with checking(path):
         for key, expected in outcome(states, max_epochs).items():
             if MODEL_TYPES[key] is float:
                 same = np.allclose(models[key], expected.astype(float), rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
@@ -194,7 +208,14 @@ def read(path: Path, types: Mapping[str, type]) -> pd.DataFrame:
     Raises ZooError if columns are missing or of one name, or a cell is not of its column's type.
     """
     with reading(path):
-        [header] = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).to_numpy().tolist()
+        return table_in(path, path.read_bytes(), types)
+
+
+def table_in(path: Path | str, content: bytes, types: Mapping[str, type]) -> pd.DataFrame:
+    """The same from the content of the file."""
+    with checking(path):
+        first = pd.read_csv(io.BytesIO(content), header=None, nrows=1, dtype=str, keep_default_na=False)
+        [header] = first.to_numpy().tolist()
         if lacking := [name for name in types if name not in header]:
             raise damaged(path, f"it lacks the columns {', '.join(lacking)}")
         if "" in header or len(set(header)) < len(header):
@@ -202,7 +223,9 @@ def read(path: Path, types: Mapping[str, type]) -> pd.DataFrame:
         # pandas would guess the types of other columns piece by piece, if it were to spare memory
         spare = types.keys() == set(header)
         with np.errstate(invalid="raise"):  # a number that is infinite is no id
-            table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict(types), low_memory=spare)
+            table = pd.read_csv(
+                io.BytesIO(content), keep_default_na=False, na_values=[""], dtype=dict(types), low_memory=spare
+            )
         if not isinstance(table.index, pd.RangeIndex):
             raise damaged(path, "its rows are longer than its header")
     return table

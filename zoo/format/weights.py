@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from zoo.disk import files, paths
-from zoo.format.reading import damaged, is_plain_name, json_object, reading
+from zoo.format.reading import checking, damaged, is_plain_name, json_object, reading
 
 TENSOR = "weights"
 SHARD_BYTES = 2**30
@@ -101,31 +101,13 @@ def index(names: list[str], models: list[int], shape: tuple[int, ...]) -> dict[s
     return {"tensor": TENSOR, "shape": [sum(models), *shape], "shards": shards}
 
 
-class Weights:
-    """Reads them, memory-mapped: nothing is loaded before it is used, and processes share what is."""
+class Shards:
+    """All states of a zoo, in a few tensors [models, epochs, parameters]."""
 
-    def __init__(self, zoo: Path):
-        """Raises ZooError if a file is missing or damaged, or the files are not those that the index names."""
-        path = paths.weights_index(zoo)
-        saved = json_object(path) if os.path.lexists(path) else None
-        names = shard_names(path, saved) if saved is not None else [paths.weights(zoo).name]
-        self.shards = [map_tensor(zoo / name) for name in names]
-        *self.firsts, models = itertools.accumulate(map(len, self.shards), initial=0)
-        self.shape = (models, *self.shards[0].shape[1:])
-        if saved is not None:
-            self.require_indexed(path, saved, names)
-
-    def require_indexed(self, path: Path, saved: dict[str, Any], names: list[str]) -> None:
-        """Raise ZooError if the index `saved` in `path` is not that of the files it names."""
-        if os.path.lexists(paths.weights(path.parent)):
-            raise damaged(path, f"there is {paths.weights(path.parent).name}, too: which has the weights?")
-        if len({shard.shape[1:] for shard in self.shards}) > 1:
-            raise damaged(path, f"its files have tensors of {[list(shard.shape) for shard in self.shards]}")
-        true = index(names, list(map(len, self.shards)), self.shape[1:])
-        with reading(path):
-            said = [{key: shard[key] for key in ("file", "first", "models")} for shard in saved["shards"]]
-            if {key: saved[key] for key in true} | {"shards": said} != true:
-                raise damaged(path, "it contradicts the files that it names")
+    def __init__(self, shards: list[Tensor]):
+        self.shards = shards
+        *self.firsts, models = itertools.accumulate(map(len, shards), initial=0)
+        self.shape = (models, shards[0].shape[1], shards[0].shape[2])
 
     def state(self, model: int, epoch: int) -> Tensor:
         """A view [parameters]."""
@@ -133,23 +115,68 @@ class Weights:
         return self.shards[shard][model - self.firsts[shard], epoch]
 
     def states(self, rows: np.ndarray) -> Tensor:
-        """Some states [rows, parameters], by ascending row number: model x epochs + epoch.
+        """Some states [rows, parameters], by row number: model x epochs + epoch.
 
         A view if they lie evenly spaced in one file (all, or the same single epoch of all models), or else a copy.
         """
         _, epochs, parameters = self.shape
-        if len(self.shards) == 1 and len(rows) > 1 and (np.diff(rows) == (step := rows[1] - rows[0])).all():
-            return self.shards[0].view(-1, parameters)[rows[0] : rows[-1] + 1 : step]
-        parts = []
+        if len(self.shards) > 1:
+            return self.collected(rows)
+        states = self.shards[0].view(-1, parameters)
+        if len(rows) > 1 and (even := evenly_spaced(rows)):
+            return states[even]
+        return states.index_select(0, torch.from_numpy(rows))
+
+    def collected(self, rows: np.ndarray) -> Tensor:
+        """The same of states in several tensors."""
+        _, epochs, parameters = self.shape
+        order = np.argsort(rows, kind="stable")
+        ascending, found = rows[order], torch.empty(len(rows), parameters)
         for first, shard in zip(self.firsts, self.shards, strict=True):
-            begin, end = np.searchsorted(rows, [first * epochs, (first + len(shard)) * epochs])
-            parts.append(shard.view(-1, parameters)[torch.from_numpy(rows[begin:end] - first * epochs)])
-        return torch.cat(parts)
+            begin, end = np.searchsorted(ascending, [first * epochs, (first + len(shard)) * epochs])
+            own = torch.from_numpy(ascending[begin:end] - first * epochs)
+            found[torch.from_numpy(order[begin:end])] = shard.view(-1, parameters)[own]
+        return found
+
+
+class Weights(Shards):
+    """Those of a zoo in a folder, memory-mapped: nothing is loaded before it is used, and processes share what is."""
+
+    def __init__(self, zoo: Path):
+        """Raises ZooError if a file is missing or damaged, or the files are not those that the index names."""
+        path = paths.weights_index(zoo)
+        saved = json_object(path) if os.path.lexists(path) else None
+        names = shard_names(path, saved) if saved is not None else [paths.weights(zoo).name]
+        super().__init__([map_tensor(zoo / name) for name in names])
+        if saved is not None:
+            if os.path.lexists(paths.weights(zoo)):
+                raise damaged(path, f"there is {paths.weights(zoo).name}, too: which has the weights?")
+            require_indexed(path, saved, names, self.shards)
+
+
+def evenly_spaced(rows: np.ndarray) -> slice | None:
+    """The slice that two rows or more are, if they are one."""
+    first, second, last = int(rows[0]), int(rows[1]), int(rows[-1])
+    step = second - first
+    if step < 1 or last != first + step * (len(rows) - 1):
+        return None
+    return slice(first, last + 1, step) if (rows == np.arange(first, last + 1, step)).all() else None
+
+
+def require_indexed(path: Path, saved: dict[str, Any], names: list[str], shards: list[Tensor]) -> None:
+    """Raise ZooError if the index `saved` in `path` is not that of the files it names, which have these tensors."""
+    if len({shard.shape[1:] for shard in shards}) > 1:
+        raise damaged(path, f"its files have tensors of {[list(shard.shape) for shard in shards]}")
+    true = index(names, list(map(len, shards)), tuple(shards[0].shape[1:]))
+    with checking(path):
+        said = [{key: shard[key] for key in ("file", "first", "models")} for shard in saved["shards"]]
+        if {key: saved[key] for key in true} | {"shards": said} != true:
+            raise damaged(path, "it contradicts the files that it names")
 
 
 def shard_names(path: Path, saved: dict[str, Any]) -> list[str]:
     """The files that the index `saved` in `path` names: all different, and beside it."""
-    with reading(path):
+    with checking(path):
         names = [shard["file"] for shard in saved["shards"]]
         if not names or not all(map(is_plain_name, names)) or len(set(names)) < len(names):
             raise damaged(path, f"its files {names} are not different names of files beside it")

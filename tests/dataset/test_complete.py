@@ -1,0 +1,259 @@
+"""What ZooDataset can do beyond a zoo's states: windows, splits, conditions, networks, zip files, several zoos."""
+
+import functools
+import http.server
+import pickle
+import re
+import shutil
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from zoo import PropertyPrediction, Reconstruction, SequencePrediction, ZooDataset, read_models
+from zoo.dataset.splits import seeded_splits
+from zoo.disk import paths
+from zoo.errors import ZooError
+from zoo.format.where import rows_where
+
+TABLE = pd.DataFrame({"optim": ["adam", "sgd", None], "optim.lr": [0.1, 0.01, np.nan], "test_acc": [0.95, 0.5, 0.2]})
+
+
+@pytest.mark.parametrize(
+    ("condition", "rows"),
+    [
+        ("optim == 'adam' and test_acc > .9", [0]),
+        ("optim in ['adam', 'sgd'] and not optim.lr < .05", [0]),
+        ("optim != 'adam'", [1, 2]),
+        ("optim is None or 0.1 * 5 <= test_acc < .9", [1, 2]),
+        ("optim.lr * 10 - 1 >= 0", [0]),
+        ("True", [0, 1, 2]),
+    ],
+)
+def test_rows_where(condition: str, rows: list[int]) -> None:
+    assert np.flatnonzero(rows_where(TABLE, condition)).tolist() == rows
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        *(
+            "__import__('os').system('true')",
+            "optim.__class__",
+            "test_acc.max() > 1",
+            "test_acc",
+            "'a' * 10**9",
+            "(",
+            "",
+        ),
+        *(
+            "[x for x in optim]",
+            "optim > 3",
+            "lambda: 1",
+            "unknown == 1",
+            "test_acc ** 2 > 1",
+            "(" * 5000,
+            "f'{optim}'",
+        ),
+    ],
+)
+def test_a_condition_executes_nothing(condition: str) -> None:
+    with pytest.raises(ZooError, match="condition"):
+        rows_where(TABLE, condition)
+
+
+def test_seeded_splits() -> None:
+    nodes = [f"node{number}" for number in range(100)]
+    fractions = {"a": 0.6, "b": 0.3, "c": 0.1}
+    splits = seeded_splits(nodes, fractions, seed=1)
+    assert {name: (splits == name).sum() for name in fractions} == {"a": 60, "b": 30, "c": 10}
+    assert seeded_splits(nodes[::-1], fractions, seed=1).tolist() == splits[::-1].tolist()
+    assert seeded_splits(nodes, fractions, seed=2).tolist() != splits.tolist()
+    strata = ["x"] * 10 + ["y"] * 90
+    stratified = seeded_splits(nodes, fractions, 1, strata)
+    assert [(stratified[:10] == name).sum() for name in fractions] == [6, 3, 1]
+    for wrong in ({"a": 0.5, "b": 0.4}, {}, {"a": 1.5, "b": -0.5}):
+        with pytest.raises(ZooError, match="fraction"):
+            seeded_splits(nodes, wrong, 0)
+
+
+def test_splits_of_a_zoo_are_disjoint_and_stratified(zoo: Path) -> None:
+    splits = {"a": 0.5, "b": 0.5}
+    parts = [ZooDataset(zoo, split=split, splits=splits, seed=3, stratify="model.dropout") for split in splits]
+    assert sorted(id for part in parts for id in part.properties["id"].unique()) == list(range(8))
+    for part in parts:
+        assert part.properties.drop_duplicates("id")["model.dropout"].tolist() == [0, 0, 0.5, 0.5]
+    with pytest.raises(ZooError, match="choose from a, b"):
+        ZooDataset(zoo, split="train", splits=splits)
+
+
+@pytest.mark.parametrize(
+    ("asked", "epochs"), [(-1, [3]), ("last", [3]), (slice(None, None, 2), [0, 2]), ([-1, 0], [0, 3])]
+)
+def test_epochs(zoo: Path, asked: Any, epochs: list[int]) -> None:
+    assert ZooDataset(zoo, epochs=asked).properties["epoch"].tolist() == epochs * 8
+
+
+def test_the_best_epoch(zoo: Path) -> None:
+    dataset = ZooDataset(zoo, epochs="best")
+    assert dataset.properties["epoch"].tolist() == dataset.models["best_epoch"].tolist()
+
+
+def test_windows(zoo: Path) -> None:
+    dataset, states = ZooDataset(zoo, window=2), ZooDataset(zoo, finite=False)
+    assert len(dataset) == 8 * 3 and dataset.weights.shape == (24, 2, 2464)
+    weights, properties = dataset[4]
+    assert torch.equal(weights, states.weights[5:7]) and torch.equal(weights, dataset.weights[4])
+    assert properties["id"] == 1 and properties["epoch"].tolist() == [1, 2]
+    assert properties["test_acc"].tolist() == states.properties["test_acc"][5:7].tolist()
+    assert dataset.properties.loc[4, "epoch"].tolist() == [1, 2]
+    [(batch, table)] = DataLoader(dataset, batch_size=24)
+    assert torch.equal(batch, dataset.weights) and table["epoch"].shape == (24, 2)
+    with pytest.raises(ZooError, match="only 4 of the epochs"):
+        ZooDataset(zoo, window=5)
+
+
+def test_filters(zoo: Path) -> None:
+    assert set(ZooDataset(zoo, where="model.dropout == .5").properties["model.dropout"]) == {0.5}
+    assert len(ZooDataset(zoo, status="finished")) == 32 and len(ZooDataset(zoo, status="diverged")) == 0
+    whole = ZooDataset(zoo)
+    sizes = whole.weights.abs().amax(1)
+    bound = sizes.median().item()
+    assert torch.equal(ZooDataset(zoo, max_weight=bound).weights, whole.weights[sizes <= bound])
+
+
+def test_tasks(zoo: Path) -> None:
+    dataset = ZooDataset(zoo, epochs=[0, 3], window=2)
+    first, last = SequencePrediction(dataset)[1]
+    assert torch.equal(first, dataset.weights[1, 0]) and torch.equal(last, dataset.weights[1, 1])
+    last_states = ZooDataset(zoo, epochs=-1, transform=torch.neg)
+    [(given, target)] = DataLoader(Reconstruction(last_states), batch_size=8)
+    assert torch.equal(given, -last_states.weights) and torch.equal(target, given)
+    [(_, accuracies)] = DataLoader(PropertyPrediction(last_states, "test_acc"), batch_size=8)
+    assert accuracies.tolist() == pytest.approx(last_states.properties["test_acc"].tolist())
+    categories = PropertyPrediction(last_states, "model.dropout", categorical=True)
+    assert categories.classes == [0, 0.5] and categories.targets.tolist() == [0] * 4 + [1] * 4
+    with pytest.raises(ZooError, match="no property 'x'"):
+        PropertyPrediction(last_states, "x")
+
+
+def test_layers_are_views(zoo: Path) -> None:
+    dataset = ZooDataset(zoo)
+    layer = dataset.layer("module_list.3.weight")
+    assert (
+        layer.shape == (32, 6, 8, 5, 5)
+        and layer.untyped_storage().data_ptr() == dataset.weights.untyped_storage().data_ptr()
+    )
+    assert torch.equal(layer[31], dataset.state_dict(7, 3)["module_list.4.weight"])
+
+
+def test_networks_and_predictions(zoo: Path) -> None:
+    dataset = ZooDataset(zoo, epochs=-1)
+    images = dataset.images().testset.images
+    outputs = dataset.predict(images, models_at_once=3, images_at_once=4)
+    for index in range(8):
+        network = dataset.model(index)
+        assert not network.training
+        with torch.no_grad():
+            torch.testing.assert_close(outputs[index], network(images))
+        assert torch.equal(dataset.vector(network), dataset.weights[index])
+        assert torch.equal(dataset.vector(dataset.network(dataset.weights[0], like=index)), dataset.weights[0])
+    assert torch.equal(dataset.predict(images, [5, 1], 3, 4), dataset.predict(images, [5, 1], 3, 4))
+
+
+def test_a_foreign_class_is_not_called(zoo: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(zoo, tmp_path / "tiny")
+    for params in (copied / "models").glob("*/params.json"):
+        text = params.read_text().replace("zoo.models.cnn.CNNSmall", "os.system")
+        params.unlink()
+        params.write_text(text)
+    with pytest.raises(ZooError, match=r"tiny/model.py.*trust=True"):
+        ZooDataset(copied).model(0)
+    network = ZooDataset(copied, trust=True).model(0)
+    assert torch.equal(ZooDataset(zoo).vector(network), ZooDataset(zoo, epochs=-1)[0][0])
+
+
+def test_a_zip_file_is_the_zoo(zoo: Path) -> None:
+    whole, packed = ZooDataset(zoo), ZooDataset(zoo.with_name("tiny.zip"))
+    assert torch.equal(whole.weights, packed.weights) and torch.equal(whole[7][0], packed[7][0])
+    pd.testing.assert_frame_equal(whole.properties, packed.properties)
+    assert packed.images().digest == whole.images().digest
+    assert torch.equal(packed.vector(packed.model(3, 2)), whole[3 * 4 + 2][0])
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "weights.safetensors", "architecture.json"])
+def test_a_damaged_zip_file(zoo: Path, tmp_path: Path, name: str) -> None:
+    for method in ("missing", "cut", "deflated"):
+        damaged = tmp_path / f"{method}.zip"
+        with zipfile.ZipFile(zoo.with_name("tiny.zip")) as old, zipfile.ZipFile(damaged, "w") as new:
+            for info in old.infolist():
+                content, own = old.read(info), info.filename == f"tiny/{name}"
+                if own and method == "cut":
+                    content = content[: len(content) // 2]
+                deflated = own and method == "deflated"
+                if not (own and method == "missing"):
+                    new.writestr(info.filename, content, zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED)
+        if method == "deflated" and name != "weights.safetensors":
+            continue
+        with pytest.raises(ZooError, match=name):
+            ZooDataset(damaged)
+
+
+def test_several_zoos(zoo: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(zoo, tmp_path / "other")
+    one, both = ZooDataset(zoo), ZooDataset([zoo, other])
+    assert len(both) == 64 and both.properties["zoo"].tolist() == ["tiny"] * 32 + ["other"] * 32
+    assert torch.equal(both.weights, one.weights.repeat(2, 1)) and torch.equal(both[63][0], one[31][0])
+    assert both.models["id"].tolist() == list(range(16)) and both.factors == one.factors
+    assert both.images().digest == one.images().digest
+    assert torch.equal(both.vector(both.model(15)), one[31][0])
+    assert torch.equal(pickle.loads(pickle.dumps(both)).weights, both.weights)
+    with pytest.raises(ZooError, match="give an id"):
+        both.model(str(one.models["node"][0]))
+
+
+def double(weights: torch.Tensor) -> torch.Tensor:
+    return 2 * weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_worker_processes(zoo: Path, method: str) -> None:
+    dataset = ZooDataset(zoo, epochs=iter([1, 2]), where="seed > 0", transform=double)
+    loader = DataLoader(dataset, batch_size=5, num_workers=2, multiprocessing_context=method)
+    assert torch.equal(torch.cat([weights for weights, _ in loader]), 2 * dataset.weights)
+
+
+def test_slices_and_repr(zoo: Path) -> None:
+    dataset = ZooDataset(zoo, epochs=2)
+    assert [properties["id"] for _, properties in dataset[-2:]] == [6, 7]
+    assert [properties["id"] for _, properties in dataset[[4, 0]]] == [4, 0]
+    assert repr(dataset) == f"ZooDataset({zoo}: 8 samples of 8 models, CNNSmall [2464], epochs=2)"
+
+
+def test_a_remote_table(zoo: Path, tmp_path: Path) -> None:
+    shutil.copy(paths.models(zoo), tmp_path)  # nothing else is there
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        for path in (url, f"{url}/models.csv", tmp_path):
+            pd.testing.assert_frame_equal(read_models(path), ZooDataset(zoo).models)
+        with pytest.raises(ZooError, match="nowhere/models.csv"):
+            read_models(f"{url}/nowhere")
+        server.shutdown()
+
+
+def test_the_documented_examples_run(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "dataset.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) > 5
+    monkeypatch.chdir(zoo.parent)
+    exec("\n".join(blocks), {})

@@ -1,0 +1,136 @@
+"""A zoo of ours as the source of a dataset, in a folder."""
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zoo.data.images import Images
+from zoo.disk import paths
+from zoo.format import tables
+from zoo.format.architecture import Architecture
+from zoo.format.reading import checking, damaged, json_object_in, reading, require_file
+from zoo.format.runs import Runs
+from zoo.format.weights import Shards, Weights
+
+# States. The tables of a larger zoo take seconds to read, and are read and checked when they are first used.
+LARGE = 2**18
+
+
+class ZooSource:
+    """A zoo, wherever its files are: those who derive from this say how one is read, and set `weights` first."""
+
+    path: Path
+    root: Path  # under which errors name its files
+    weights: Shards
+
+    def content(self, path: Path) -> bytes:
+        """Of a file under `root`. Raises ZooError if it is missing, damaged or elsewhere."""
+        raise NotImplementedError
+
+    def params(self, model: int) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def require_whole(self) -> None:
+        """Raise ZooError if anything contradicts the rest; of a large zoo, its tables are not yet read."""
+        count, epochs, length = self.weights.shape
+        if length != self.architecture.length:
+            raise self.contradiction(f"a vector of {self.architecture.length} numbers in its architecture")
+        self.pattern  # noqa: B018
+        if count * epochs <= LARGE:
+            self.states  # noqa: B018
+            self.factors  # noqa: B018
+
+    def contradiction(self, other: str) -> Exception:
+        count, epochs, length = self.weights.shape
+        return damaged(self.path, f"weights of {count} models with {length} numbers each, but {other}")
+
+    def json(self, path: Path) -> dict[str, Any]:
+        return json_object_in(path, self.content(path))
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        path = paths.architecture(self.root)
+        return Architecture.of_json(path, self.json(path))
+
+    @cached_property
+    def models(self) -> pd.DataFrame:
+        path = paths.models(self.root)
+        table = tables.models_in(path, self.content(path), len(self.architecture.variants))
+        if len(table) != self.weights.shape[0]:
+            raise self.contradiction(f"a table of {len(table)}")
+        return table
+
+    @cached_property
+    def states(self) -> pd.DataFrame:
+        path, (count, epochs, _) = paths.metrics(self.root), self.weights.shape
+        models = self.models
+        table = tables.states_in(path, self.content(path), count, epochs)
+        tables.require_outcome(paths.models(self.root), models, table, max_epochs=epochs - 1)
+        return table
+
+    @cached_property
+    def pattern(self) -> dict[str, Any]:
+        """The search pattern: each factor's values."""
+        path = paths.config(self.root)
+        saved = self.json(path)
+        with checking(path):
+            return checked_pattern(path, saved["search_pattern"])
+
+    @cached_property
+    def factors(self) -> list[str]:
+        """What config.json says that varies, of which models.csv has the values."""
+        hyperparameters = set(self.models) - {"id", "node", "variant", *tables.OUTCOME}
+        if unknown := [factor for factor in self.pattern if factor not in hyperparameters]:
+            raise damaged(paths.config(self.root), f"the factor {unknown[0]!r} is no column of models.csv")
+        return list(self.pattern)
+
+    def node(self, model: int) -> str:
+        return str(self.models["node"].iat[model])
+
+    def code(self) -> tuple[Path, bytes]:
+        """The file model.py."""
+        path = paths.model_source(self.root)
+        return path, self.content(path)
+
+
+def checked_pattern(path: Path, pattern: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(pattern, dict) or not all(isinstance(values, list) for values in pattern.values()):
+        raise damaged(path, "`search_pattern` is no object of lists")
+    return pattern
+
+
+class ZooFolder(ZooSource):
+    """A zoo as `analyze.py` makes it, or an unpacked zip of one."""
+
+    def __init__(self, path: Path):
+        self.path = self.root = path
+        self.architecture  # noqa: B018  before the weights: a damaged zoo is refused for the first thing that is wrong
+        self.weights = Weights(path)
+        self.require_whole()
+
+    def content(self, path: Path) -> bytes:
+        with reading(path):
+            return path.read_bytes()
+
+    @cached_property
+    def runs(self) -> Runs:
+        return Runs(self.path)
+
+    def params(self, model: int) -> dict[str, Any]:
+        return self.runs.params(self.node(model))
+
+    def images(self) -> Images:
+        require_file(paths.images(self.path))
+        return Images.load(paths.images(self.path))
+
+
+def is_zoo(exists: Callable[[Path], bool], root: Path) -> bool:
+    return exists(paths.models(root)) and exists(paths.config(root))
+
+
+def open_folder(path: Path) -> ZooFolder | None:
+    return ZooFolder(path) if is_zoo(os.path.exists, path) else None

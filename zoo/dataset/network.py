@@ -1,0 +1,122 @@
+"""From the weights of a model to the network, built from this package or torchvision: not by the zoo's code."""
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from zoo.errors import ZooError
+from zoo.format.architecture import Architecture
+from zoo.format.model_source import arguments
+from zoo.format.reading import checking, damaged
+from zoo.format.source import Source
+from zoo.models.cnn import CNNLarge, CNNSmall, CNNStrided
+from zoo.models.park import CNNPark
+from zoo.models.resnet import ResNet18
+
+Builder = Callable[..., nn.Module]
+
+OWN: dict[str, Builder] = {
+    f"{model.__module__}.{model.__qualname__}": model for model in (CNNSmall, CNNLarge, CNNStrided, CNNPark, ResNet18)
+}
+DOWNLOADS = ("weights", "weights_backbone", "pretrained", "pretrained_backbone")  # torchvision's arguments that do
+LARGEST = 2**20  # of a size among the arguments
+LONGEST = 2**8  # list of them
+
+
+@runtime_checkable
+class WithCode(Protocol):
+    """A source that has the code of its models' class: run only if the user trusts it."""
+
+    def code(self) -> tuple[Path, bytes]: ...
+
+
+def build_network(source: Source, model: int, variant: int, trust: bool = False) -> nn.Module:
+    """The network of a model, with any weights, in evaluation mode.
+
+    Classes of `zoo.models` and torchvision's models are built from what params.json says. For any other, model.py of
+    the zoo is run, if `trust` says so. Raises ZooError, which names the file, if not, and if what was built has other
+    tensors than the zoo.
+    """
+    params = source.params(model)
+    named = f"params.json of model {model} in {source.path}"
+    with checking(named):
+        choice = dict(params["config"]["model"])
+        builder = known(str(choice.get("_target_")))
+        given = arguments(choice)
+    build: Callable[[], nn.Module]
+    if builder:
+        require_plain(named, given)
+        build = lambda: builder(**given)  # noqa: E731
+    else:
+        build = trusted(source, params, named, trust)
+    return checked_network(build, source.architecture, variant, named)
+
+
+def key_of(source: Source, model: int) -> str:
+    """Equal for models whose networks differ in nothing but weights."""
+    return repr(source.params(model)["config"]["model"])
+
+
+def known(target: str) -> Builder | None:
+    """The class or function that a `_target_` names, if it is one that may be called."""
+    if target in OWN:
+        return OWN[target]
+    package, _, name = target.rpartition(".")
+    if package.startswith("torchvision.models") and name in torchvision.models.list_models(torchvision.models):
+        return torchvision.models.get_model_builder(name)
+    return None
+
+
+def is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | str | float) or (type(value) is int and value <= LARGEST)
+
+
+def require_plain(named: str, given: Mapping[str, Any]) -> None:
+    """Raise ZooError if an argument is more than a name or a size, or would have something downloaded."""
+    for key, value in given.items():
+        items = value if isinstance(value, list) and len(value) <= LONGEST else [value]  # one of each layer
+        if key in DOWNLOADS or not all(map(is_plain, items)):
+            raise damaged(named, f"the network's argument {key}={value!r} is none that a zoo's may have")
+
+
+def trusted(source: Source, params: Mapping[str, Any], named: str, trust: bool) -> Callable[[], nn.Module]:
+    """Builds the network by the code that came with the zoo."""
+    target = params["config"]["model"].get("_target_")
+    if not isinstance(source, WithCode):
+        raise ZooError(f"{named} names the class {target!r}, which is not known here, and there is no code of it")
+    path, code = source.code()
+    if not trust:
+        raise ZooError(
+            f"{named} names the class {target!r}, which is not known here. Its code is {path}: read it, "
+            "then give trust=True to have it run"
+        )
+    with checking(path):
+        module = importlib.util.module_from_spec(importlib.util.spec_from_loader("model", None))  # type: ignore[arg-type]  # never None without a loader
+        exec(compile(code, str(path), "exec"), vars(module))
+        build = module.build
+    return lambda: build(params)
+
+
+def checked_network(build: Callable[[], nn.Module], architecture: Architecture, variant: int, named: str) -> nn.Module:
+    """Built without memory first: whatever sizes the arguments have, it must have the zoo's tensors."""
+    with checking(named):
+        with torch.device("meta"):
+            planned = Architecture.of(build())
+        if planned.tensors != architecture.tensors:
+            raise ValueError(f"as a network, {architecture.difference(planned)}")
+        if planned.variants[0] != architecture.variants[variant]:
+            raise ValueError("its state dict has other keys than the zoo says")
+        with torch.random.fork_rng(devices=[]):  # the user's random numbers stay as they are
+            return build().eval()
+
+
+def checked_vector(weights: Tensor, architecture: Architecture) -> Tensor:
+    """Raises ZooError unless it is [parameters]."""
+    if weights.shape != (architecture.length,):
+        raise ZooError(f"the weights of {architecture.model} are [{architecture.length}], not {list(weights.shape)}")
+    return weights
