@@ -36,7 +36,7 @@ def test_a_population_gives_what_its_converted_zoo_gives(tmp_path: Path, kind: s
 
 def test_the_networks_of_a_converted_wild_park(tmp_path: Path) -> None:
     for zoo in convert(raw.wild_park(tmp_path / "park"), tmp_path / "zoos"):
-        network = ZooDataset(zoo).model(1, -1)
+        network = ZooDataset(zoo).model(1, 1)
         assert isinstance(network, CNNPark) and network(torch.rand(2, 3, 8, 8)).shape == (2, 10)
 
 

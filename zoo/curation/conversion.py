@@ -28,14 +28,13 @@ from zoo.format.record import SECONDS, STATE_DIGEST
 from zoo.format.zoo_writer import Params, ZooWriter
 from zoo.installation import command
 from zoo.processes import mapping
-from zoo.publication.make import make_zoo
 
 UNKNOWN_DATA = "unknown"  # the name of the images, where nobody says it
 
 # The work of which a process is given one part after another
 STATES_A_TASK = 400
 BYTES_A_TASK = 2**25
-FEW_STATES = 5_000  # are converted before another process has started
+FEW_STATES = 15_000  # are converted before other processes have started
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,8 @@ def convert(
 
     What is in `raw` is data, from anyone: nothing of it is executed, imported or instantiated, and it stays as it is.
     """
+    from zoo.publication.make import make_zoo  # figures take seconds to import, and the processes draw none
+
     require_new(zoo, "ZOO")
     require_apart(raw, zoo)
     opened.cache_clear()  # what was there before may have changed
