@@ -8,7 +8,6 @@ Prints states a second by the clock, and processor seconds (user and system, of 
 import argparse
 import json
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -68,7 +67,6 @@ def fill(raw: Path, zoo: Path) -> None:
     conversion.opened.cache_clear()
     zoo.mkdir()
     conversion.fill(raw, None, "", "mnist", "folders", zoo)
-    shutil.rmtree(zoo)
 
 
 def write_raw(raw: Path, models: int, epochs: int) -> None:
