@@ -21,7 +21,7 @@ GROUND = {
     "format": {"errors", "disk", "data", "installation"},
 }
 MAKES = ["node", "run", "sweep", "launch"]  # the right wing, in the order in which data flows
-USES = ["dataset", "analysis", "publication", "exports"]  # the left wing
+USES = ["foreign", "dataset", "analysis", "publication", "exports"]  # the left wing
 ALLOWED = dict(GROUND)
 for number, folder in enumerate(MAKES):
     ALLOWED[folder] = {*GROUND, *MAKES[:number]}

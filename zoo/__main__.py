@@ -24,6 +24,7 @@ def main() -> None:
 
 def parser() -> argparse.ArgumentParser:
     from zoo.curation import commands as curation
+    from zoo.curation import convert
     from zoo.exports import export
     from zoo.node import presets  # PyTorch is imported where it is needed: `train --help` takes no second
     from zoo.sweep import drop, status
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for name, text in HYDRAS.items():
         commands.add_parser(name, help=text)
-    for module in (presets, status, drop, export, curation):
+    for module in (presets, status, drop, convert, export, curation):
         module.add_command(commands)
     return made
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from zoo.format.released import released
 from zoo.node.grid import Grid
-from zoo.node.released import released
 
 ALWAYS = {"model::type", "model::channels_in", "model::o_dim", "model::init_type", "optim::optimizer", "optim::lr"}
 ALWAYS |= {"training::batchsize", "training::epochs_train", "seed"}

@@ -17,9 +17,9 @@ from zoo.format.compact import COMPACT, FOLDERS
 from zoo.format.manifest import sha256_of
 from zoo.format.node_table import Row, write_nodes
 from zoo.format.record import Record
+from zoo.format.released import released
 from zoo.format.runs import Place, RunArchive
 from zoo.format.zoo_writer import Params, ZooWriter
-from zoo.node.released import released
 from zoo.sweep.manifest import distinct, with_train_metrics
 
 PROVENANCE = ("merged_from", "extracted_from", "where")  # keys of config.json

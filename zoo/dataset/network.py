@@ -14,16 +14,18 @@ from zoo.format.architecture import Architecture
 from zoo.format.model_source import arguments
 from zoo.format.reading import checking, damaged
 from zoo.format.source import Source
-from zoo.models.cnn import CNNLarge, CNNSmall
+from zoo.models.cnn import CNNLarge, CNNSmall, CNNStrided
+from zoo.models.park import CNNPark
 from zoo.models.resnet import ResNet18
 
 Builder = Callable[..., nn.Module]
 
 OWN: dict[str, Builder] = {
-    f"{model.__module__}.{model.__qualname__}": model for model in (CNNSmall, CNNLarge, ResNet18)
+    f"{model.__module__}.{model.__qualname__}": model for model in (CNNSmall, CNNLarge, CNNStrided, CNNPark, ResNet18)
 }
 DOWNLOADS = ("weights", "weights_backbone", "pretrained", "pretrained_backbone")  # torchvision's arguments that do
 LARGEST = 2**20  # of a size among the arguments
+LONGEST = 2**8  # list of them
 
 
 @runtime_checkable
@@ -70,11 +72,15 @@ def known(target: str) -> Builder | None:
     return None
 
 
+def is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | str | float) or (type(value) is int and value <= LARGEST)
+
+
 def require_plain(named: str, given: Mapping[str, Any]) -> None:
     """Raise ZooError if an argument is more than a name or a size, or would have something downloaded."""
     for key, value in given.items():
-        plain = value is None or isinstance(value, bool | str | float) or (type(value) is int and value <= LARGEST)
-        if key in DOWNLOADS or not plain:
+        items = value if isinstance(value, list) and len(value) <= LONGEST else [value]  # one of each layer
+        if key in DOWNLOADS or not all(map(is_plain, items)):
             raise damaged(named, f"the network's argument {key}={value!r} is none that a zoo's may have")
 
 

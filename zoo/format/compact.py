@@ -27,7 +27,7 @@ def leave_out(run: Path, architecture: Architecture, variant: int, states: np.nd
 
     `states`: float32 [epochs, parameters]. Of a run whose checkpoints are not as PyTorch writes them, all stay.
     """
-    first, *others = paths.checkpoints(run)
+    first, *others = paths.checkpoints(run) or [run]  # a zoo made elsewhere can have none
     template = Template.of(first.read_bytes(), architecture, variant) if others else None
     if not template or paths.epoch_of(first):
         return

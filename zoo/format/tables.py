@@ -33,8 +33,11 @@ MODEL_TYPES: dict[str, type] = {
     **dict.fromkeys([*METRICS, "best_epoch"], float),
 }
 
+# Only in the table of states of a converted zoo: whether the state is there. Its metrics can be without it.
+KEPT = "kept"
+
 # Columns of either table, which no hyperparameter can be called.
-RESERVED = {*STATE_TYPES, *MODEL_TYPES}
+RESERVED = {*STATE_TYPES, *MODEL_TYPES, KEPT}
 
 FINISHED, UNFINISHED, DIVERGED = "finished", "unfinished", "diverged"
 UNTRAINED = "not trained yet"  # why a node has no row
@@ -42,9 +45,9 @@ UNTRAINED = "not trained yet"  # why a node has no row
 ROUNDING = 1e-9  # by which a number in a table may differ from the one it follows from
 
 
-def states(histories: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
-    """metrics.csv: a row per model and epoch, from each model's records by epoch."""
-    columns = [*LOSSES_AND_ACCURACIES, "diverged"]
+def states(histories: Sequence[Sequence[Mapping[str, Any]]], others: Sequence[str] = ()) -> pd.DataFrame:
+    """metrics.csv: a row per model and epoch, from each model's records by epoch. `others`: more columns."""
+    columns = [*LOSSES_AND_ACCURACIES, "diverged", *others]
     rows = [
         (id, epoch, *(record[column] for column in columns))
         for id, records in enumerate(histories)
@@ -126,7 +129,10 @@ def models_in(path: Path | str, content: bytes, variants: int | None) -> pd.Data
 
 
 def read_states(path: Path, models: int, epochs: int) -> pd.DataFrame:
-    """metrics.csv. Raises ZooError unless it has every model's epochs, from 0 on, in order, with sound numbers."""
+    """metrics.csv, without the states that are not kept.
+
+    Raises ZooError unless it has every model's epochs, from 0 on, in order, with sound numbers.
+    """
     with reading(path):
         return states_in(path, path.read_bytes(), models, epochs)
 
@@ -145,9 +151,22 @@ def states_in(path: Path | str, content: bytes, models: int, epochs: int) -> pd.
             table["epoch"] != np.arange(len(table)) - first
         ).any():
             raise damaged(path, "its rows are not by model, and each model's by epoch from 0 on")
+        table = kept(path, table, models)
         if fault := fault_of_metrics(table):
             raise damaged(path, fault)
     return table
+
+
+def kept(path: Path | str, table: pd.DataFrame, models: int) -> pd.DataFrame:
+    """The rows of the states that are there: all, but in a zoo with gaps."""
+    if KEPT not in table:
+        return table
+    if table[KEPT].dtype != bool:
+        raise damaged(path, f"its column `{KEPT}` has more than True and False")
+    there = table[table[KEPT]].drop(columns=KEPT).reset_index(drop=True)
+    if there["id"].nunique() < models:
+        raise damaged(path, "a model has no state that is kept")
+    return there
 
 
 def fault_of_metrics(states: pd.DataFrame) -> str | None:
@@ -159,7 +178,9 @@ def fault_of_metrics(states: pd.DataFrame) -> str | None:
         return "an accuracy is not between 0 and 1"
     missing = np.isnan(accuracies)
     if (missing.any(axis=0) != missing.all(axis=0)).any():
-        return "an accuracy is missing that other states have"
+        by_epoch = pd.DataFrame(missing).groupby(states["epoch"].to_numpy())  # some zoos have none at their first
+        if (by_epoch.any() != by_epoch.all()).any(axis=None):
+            return "an accuracy is missing that other states of its epoch have"
     gap = accuracies[:, 0] - accuracies[:, 2]
     if not np.allclose(states["ggap"], gap, rtol=0, atol=ROUNDING, equal_nan=True):
         return "a `ggap` is not train_acc - test_acc"

@@ -6,6 +6,7 @@ from typing import Any
 RUNNING = "running"  # the epoch's own training steps, each before its step, dropout and augmentation included
 EXACT = "exact"  # the state in the checkpoint, as all other metrics, and as both are at epoch 0
 CHOICES = (RUNNING, EXACT)
+UNKNOWN = "unknown"  # in zoos of models that were trained elsewhere
 
 
 def train_metrics(values: Mapping[str, Any]) -> Any:

@@ -34,10 +34,21 @@ class ZooWriter:
     """
 
     def __init__(
-        self, zoo: Path, architecture: Architecture, max_epochs: int, factors: Sequence[str], files: str = FOLDERS
+        self,
+        zoo: Path,
+        architecture: Architecture,
+        max_epochs: int,
+        factors: Sequence[str],
+        files: str = FOLDERS,
+        others: Sequence[str] = (),
     ):
-        """`factors`: the generating factors, as in the search pattern of config.json. `files`: how runs are kept."""
+        """`factors`: the generating factors, as in the search pattern of config.json. `files`: how runs are kept.
+
+        `others`: what records have beside losses and accuracies, to be columns of the table of states: `kept` (whether
+        the state is there), and numbers.
+        """
         self.zoo, self.architecture, self.max_epochs, self.factors = zoo, architecture, max_epochs, factors
+        self.others = others
         self.weights = WeightsWriter(zoo, max_epochs + 1, architecture.length)
         self.archive = RunArchiveWriter(zoo) if files == COMPACT else None
         self.members: list[Member] = []
@@ -60,9 +71,9 @@ class ZooWriter:
     def add(self, params: Params, variant: int, records: Sequence[Mapping[str, Any]], states: Tensor) -> None:
         """The next model. `states`: float32 [epochs, parameters], of the records' epochs.
 
-        A record has at least the keys LOSSES_AND_ACCURACIES and `diverged` of `zoo.format.tables`.
+        A record has at least the keys LOSSES_AND_ACCURACIES and `diverged` of `zoo.format.tables`, and the `others`.
         """
-        keys = (*tables.LOSSES_AND_ACCURACIES, "diverged")
+        keys = (*tables.LOSSES_AND_ACCURACIES, "diverged", *self.others)
         self.weights.add(states)
         self.members.append(Member(params, variant, [{key: record[key] for key in keys} for record in records]))
         if self.archive and (run := paths.runs(self.zoo) / params["node"]).exists():
@@ -71,7 +82,11 @@ class ZooWriter:
 
     def write_tables(self) -> None:
         """The tables of models and of states."""
-        states = tables.states([member.records for member in self.members])
+        states = tables.states([member.records for member in self.members], self.others)
+        there = states
+        if tables.KEPT in states:
+            there = states[states[tables.KEPT]].drop(columns=tables.KEPT)
+            states = there if len(there) == len(states) else states
         params, variants = [member.params for member in self.members], [member.variant for member in self.members]
-        tables.write(paths.models(self.zoo), tables.models(params, variants, self.factors, states, self.max_epochs))
+        tables.write(paths.models(self.zoo), tables.models(params, variants, self.factors, there, self.max_epochs))
         tables.write(paths.metrics(self.zoo), states)

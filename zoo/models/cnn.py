@@ -65,3 +65,20 @@ class CNNLarge(CNN):
             *(nn.Flatten(), nn.Linear(15 * 2 * 2, 20), activation_layer(activation), nn.Dropout(dropout)),
             nn.Linear(20, classes),
         )
+
+
+class CNNStrided(CNN):
+    """The network of the Small CNN Zoo (Unterthiner et al. 2020): 4,970 parameters with one input channel, ten classes.
+
+    Three convolutions of stride 2 with 16 channels each, and the mean of each channel; images of any size. The dropout
+    layers are always in the list: the keys are `module_list.{i}.weight`, i = 0, 3, 6, 11.
+    """
+
+    def __init__(self, channels_in: int = 1, classes: int = 10, activation: str = "relu", dropout: float = 0.0):
+        def block(channels: int) -> list[nn.Module]:
+            return [nn.Conv2d(channels, 16, 3, 2, 1), activation_layer(activation), nn.Dropout(dropout)]
+
+        super().__init__(
+            *(*block(channels_in), *block(16), *block(16)),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, classes)),
+        )

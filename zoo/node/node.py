@@ -11,9 +11,9 @@ from typing import Any
 
 from zoo.disk import paths
 from zoo.errors import ZooError
+from zoo.format.released import released
 from zoo.format.train_metrics import EXACT, train_metrics
 from zoo.node.from_zoo import lineage
-from zoo.node.released import released
 from zoo.node.user_code import user_code
 
 MAX_NAME = 200  # characters; most file systems allow 255 bytes

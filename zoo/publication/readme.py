@@ -13,7 +13,7 @@ from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.escape import code, literal, markdown, one_line, quoted
 from zoo.format.runs import Runs
-from zoo.format.train_metrics import EXACT, RUNNING, train_metrics
+from zoo.format.train_metrics import EXACT, RUNNING, UNKNOWN, train_metrics
 
 LISTED = 20  # unfinished or missing models, at most; the others are counted
 SPLITS = {"test": "test", "val": "validation", "train": "training"}  # from the best to score a model on
@@ -29,6 +29,11 @@ licence, and say what you changed.
 https://creativecommons.org/licenses/by/4.0/legalcode
 """
 
+UNKNOWN_LICENCE = """\
+The models of this zoo were trained and published elsewhere. Their licence is the one that they were published under,
+and is not known here: see where they come from in README.md.
+"""
+
 CITATION = """\
 cff-version: 1.2.0
 message: If you use this model zoo, please cite it and the paper whose protocol it follows.
@@ -36,8 +41,7 @@ type: dataset
 title: {title}
 authors:
   - name: {makers}
-license: CC-BY-4.0
-keywords: [model zoo, population of neural networks, weight space, hyperparameters, {data}]
+{licence}keywords: [model zoo, population of neural networks, weight space, hyperparameters, {data}]
 references:
   - type: conference-paper
     title: "Model Zoos: A Dataset of Diverse Populations of Neural Network Models"
@@ -61,7 +65,7 @@ initialisation, to {epochs}: {states}.
 
 {status}
 {provenance}
-## Generating factors
+{origin}## Generating factors
 
 What varies from model to model:
 
@@ -126,7 +130,7 @@ States that a model does not have, because its training is unfinished or diverge
 
 ## Licence and citation
 
-[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/legalcode). Please cite this zoo (`CITATION.cff`), and the paper
+{licence} Please cite this zoo (`CITATION.cff`), and the paper
 whose file layout it follows:
 
 > K. Schürholt, D. Taskiran, B. Knyazev, X. Giró-i-Nieto and D. Borth. Model Zoos: A Dataset of Diverse Populations of
@@ -154,6 +158,32 @@ with torch.inference_mode():
     predicted = network(SPLIT["images"]).argmax(1)
 print((predicted == SPLIT["labels"]).double().mean().item(), "RELATION", model["SPLIT_acc"])"""
 
+# of a zoo that has no images, or not the class
+STATES_ALONE = """\
+import json
+
+import pandas as pd
+from safetensors.torch import load_file
+
+models = pd.read_csv("models.csv")
+STATES
+model = models.iloc[0]
+vector = states[model["id"], model["last_epoch"]]
+
+# the same state as tensors by name
+architecture = json.load(open("architecture.json"))
+tensors = architecture["tensors"]
+pieces = vector.split([tensor["length"] for tensor in tensors])
+shaped = [piece.reshape(tensor["shape"]) for piece, tensor in zip(pieces, tensors)]
+state = dict(zip(architecture["variants"][model["variant"]], shaped))"""
+
+ORIGIN = """\
+## Where it comes from
+
+Made from {source} by `python -m zoo convert`. {about}
+
+"""
+
 FROM_FOLDER = """\
 run = f"models/{model['node']}"
 network = build(json.load(open(f"{run}/params.json"))).eval()
@@ -176,12 +206,15 @@ SHARDS = """\
 index = json.load(open("weights.safetensors.index.json"))  # which models are in which file
 states = load_file(index["shards"][0]["file"])["weights"]  # [models, epochs, parameters], rows as in models.csv"""
 
+LICENCE_LINK = "[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/legalcode)."
+
 TRAIN_METRICS = {
     RUNNING: """\
 Validation and test metrics are of the state at that epoch, in evaluation mode. Training loss and accuracy are running
 means over the epoch's own training steps (`train_metrics` is `running`), dropout and augmentation included, as in the
 zoos of 2022; at epoch 0 they are of the state.""",
     EXACT: "All metrics are of the state at that epoch, in evaluation mode (`train_metrics` is `exact`).",
+    UNKNOWN: "How the metrics were measured is not known.",
 }
 
 FILES = (
@@ -208,18 +241,20 @@ LATER = (paths.licence, paths.checksums)  # written when the text is
 def document(zoo: Path, summary: Mapping[str, Any]) -> None:
     """Write README.md, LICENSE and CITATION.cff into a zoo that is complete but for these."""
     config, architecture = files.read_json(paths.config(zoo)), Architecture.load(paths.architecture(zoo))
-    files.write_text(paths.licence(zoo), LICENCE)
-    files.write_text(paths.citation(zoo), citation(summary, config["protocol"]["data"]))
+    converted = "converted" in config
+    files.write_text(paths.licence(zoo), UNKNOWN_LICENCE if converted else LICENCE)
+    files.write_text(paths.citation(zoo), citation(summary, config["protocol"]["data"], converted))
     files.write_text(paths.readme(zoo), readme(zoo, summary, config, architecture))
 
 
-def citation(summary: Mapping[str, Any], data: str) -> str:
-    """CITATION.cff, which is YAML."""
+def citation(summary: Mapping[str, Any], data: str, converted: bool = False) -> str:
+    """CITATION.cff, which is YAML. `converted`: the models are others'."""
     name, models = summary["name"], count(summary["models"], "model")
     return CITATION.format(
         title=quoted(f"{name}: a model zoo of {models}"),
         makers=quoted(f"The makers of the model zoo {name}"),
         data=quoted(data),
+        licence="" if converted else "license: CC-BY-4.0\n",
     )
 
 
@@ -228,6 +263,8 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
     models = tables.read(paths.models(zoo), tables.MODEL_TYPES)
     shown = [key for key in [*tables.HYPERPARAMETERS, "trainer.max_epochs"] if key in protocol]
     there = [(path(zoo), content) for path, content in FILES if path(zoo).exists() or path in LATER]
+    if "converted" in config:
+        there = [(path, "whose the models are" if path == paths.licence(zoo) else content) for path, content in there]
     return README.format(
         name=markdown(summary["name"]),
         folder=quoted(summary["name"]),
@@ -239,6 +276,8 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
         states=count(summary["states"], "state"),
         status="\n".join([*status(summary, literal), *parents(zoo, models)]),
         provenance=provenance(config),
+        origin=origin(config),
+        licence="That of the models (LICENSE)." if "converted" in config else LICENCE_LINK,
         factors=rows(setting(key, span(values), models) for key, values in factors.items()) or "| none | |",
         protocol=rows(setting(key, text(protocol[key]), models) for key in shown),
         images=images(protocol),
@@ -255,10 +294,20 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
     )
 
 
+def origin(config: Mapping[str, Any]) -> str:
+    """Where the models of a converted zoo come from; nothing of others."""
+    if "converted" not in config:
+        return ""
+    said = config["converted"]
+    return ORIGIN.format(source=code(said["from"]), about=said["about"])
+
+
 def plain_example(zoo: Path, protocol: Mapping[str, Any]) -> str:
     """How to load the zoo without this project, and score a model on the test images, or the next best that it has."""
-    split = next(split for split in SPLITS if protocol[f"data.{split}"])
     states = SHARDS if paths.weights_index(zoo).exists() else ONE_FILE
+    if not (paths.model_source(zoo).exists() and paths.images(zoo).exists()):
+        return STATES_ALONE.replace("STATES", states)
+    split = next(split for split in SPLITS if protocol[f"data.{split}"])
     running = split == "train" and train_metrics(protocol) == RUNNING
     relation = "now; while it was trained" if running else "="
     example = PLAIN.replace("STATES", states).replace("RELATION", relation)
@@ -298,15 +347,15 @@ def status(summary: Mapping[str, Any], escaped: Callable[[str], str] = one_line)
 def provenance(config: Mapping[str, Any]) -> str:
     """Where the models come from, if from other zoos."""
     if sources := config.get("merged_from"):
-        text = f"It was merged of {', '.join(map(origin, sources))}."
+        text = f"It was merged of {', '.join(map(named, sources))}."
     elif source := config.get("extracted_from"):
-        text = f"It has those models of {origin(source)} for which {code(config.get('where'))} is true."
+        text = f"It has those models of {named(source)} for which {code(config.get('where'))} is true."
     else:
         return ""
     return f"\n{text} `config.json` has their checksums, and where those models came from.\n"
 
 
-def origin(source: Mapping[str, Any]) -> str:
+def named(source: Mapping[str, Any]) -> str:
     return f"the zoo {code(source['name'])} ({count(source['models'], 'model')})"
 
 
@@ -364,6 +413,8 @@ def span(values: Sequence[Any]) -> str:
 
 
 def images(protocol: Mapping[str, Any]) -> str:
+    if "data.train" not in protocol:  # nobody wrote it down
+        return f"{code(protocol['data'])}, which are not in this zoo"
     sizes = ", ".join(f"{protocol[f'data.{split}']:,} {split}" for split in ("train", "val", "test"))
     pixels = f"{protocol['data.size']} x {protocol['data.size']} pixels, " if protocol["data.size"] else ""
     channels, classes = count(protocol["data.channels"], "channel"), protocol["data.classes"]

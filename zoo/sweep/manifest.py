@@ -10,9 +10,9 @@ from typing import Any, Self
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.format.node_table import read_nodes, write_nodes
+from zoo.format.released import released
 from zoo.format.train_metrics import train_metrics
 from zoo.node.node import Node, canonical, flattened
-from zoo.node.released import released
 from zoo.node.steps import batches_per_epoch
 
 # What all models of a zoo have in common: images, architecture, the user's code, how long is trained, what is recorded.
