@@ -224,8 +224,8 @@ def test_changing_weights_does_not_change_the_zoo(zoo: Path) -> None:
     assert ZooDataset(zoo).weights.any()
 
 
-def test_bad_input_is_one_clear_error(sweep: Path, zoo: Path, tmp_path: Path) -> None:
-    for path in (tmp_path / "nowhere", tmp_path, sweep, zoo / "README.md"):
+def test_bad_input_is_one_clear_error(zoo: Path, tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere", tmp_path, zoo / "README.md"):
         with pytest.raises(ZooError, match="is no zoo"):
             ZooDataset(path)
     epochs: Any

@@ -24,6 +24,7 @@ from zoo.foreign.population import UNKNOWN, Population, Record, is_hyperparamete
 from zoo.format import tables
 from zoo.format.compact import COMPACT, FOLDERS, leave_out
 from zoo.format.model_source import model_source
+from zoo.format.node_table import write_nodes
 from zoo.format.record import SECONDS, STATE_DIGEST
 from zoo.format.zoo_writer import Params, ZooWriter
 from zoo.installation import command
@@ -275,6 +276,8 @@ def write_config(job: Job, params: list[Params]) -> None:
         "converted": {"from": job.raw.name, "kind": population.kind, "about": population.about},
     }
     files.write_json(paths.config(job.zoo), config)
+    rows = {node["node"]: {key: node[key] for key in population.factors if key in node} for node in params}
+    write_nodes(job.zoo, rows, population.factors)
 
 
 def sizes(zoo: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def extract(path: Path, where: str, into: Path) -> dict[str, Any]:
     models = [Model.of(zoo, id) for id in ids]
     rows = {model.node: model.row | {"trainer.max_epochs": zoo.max_epochs} for model in models}
     provenance = {"extracted_from": origin(zoo), "where": where}
-    config = config_of(into.resolve().name, rows, [zoo], zoo.images().digest, provenance)
+    config = config_of(into.resolve().name, rows, [zoo], zoo.images_digest, provenance)
 
     def fill(new: Path) -> dict[str, str]:
         put_together(new, models, rows, config, zoo.architecture)

@@ -22,7 +22,7 @@ from zoo.format.runs import Place, RunArchive
 from zoo.format.zoo_writer import Params, ZooWriter
 from zoo.sweep.manifest import distinct, with_train_metrics
 
-PROVENANCE = ("merged_from", "extracted_from", "where")  # keys of config.json
+PROVENANCE = ("merged_from", "extracted_from", "where", "converted")  # keys of config.json
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def origin(zoo: OpenZoo) -> dict[str, Any]:
 
 
 def config_of(
-    name: str, rows: Mapping[str, Row], zoos: Sequence[OpenZoo], images: str, provenance: Mapping[str, Any]
+    name: str, rows: Mapping[str, Row], zoos: Sequence[OpenZoo], images: str | None, provenance: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The config.json of a zoo with these nodes, which come from other zoos."""
     values = distinct(rows.values())
@@ -82,8 +82,9 @@ def config_of(
         "search_pattern": {key: found for key, found in values.items() if len(found) > 1},
         "protocol": {key: found[0] for key, found in values.items() if len(found) == 1},
         "commands": commands,
-        "images": images,
+        **({"images": images} if images else {}),
         **provenance,
+        **({"converted": zoos[0].config["converted"]} if zoos[0].is_converted else {}),
         "released": {key: found[0] if len(found) == 1 else found for key, found in old.items()},
     }
 
@@ -109,8 +110,9 @@ def put_together(
         write_nodes(new, rows, factors)
     else:  # of version 0.1.0, whose names follow other rules: this file is the mark of that
         files.write_text(paths.old_nodes(new), "".join(f"{name}\n" for name in rows))
-    files.link_or_copy(own_file(paths.images(first.path), first.path), paths.images(new))
-    files.write_text(paths.model_source(new), paths.model_source(first.path).read_text(encoding="utf-8"))
+    for place in (paths.images, paths.model_source):
+        if not first.is_converted or place(first.path).exists():
+            files.link_or_copy(own_file(place(first.path), first.path), place(new))
 
 
 def diverged_as(model: Model, records: Sequence[Record]) -> list[Record]:

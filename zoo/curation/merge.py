@@ -66,12 +66,12 @@ def common_architecture(zoos: Sequence[OpenZoo]) -> Architecture:
     return architecture
 
 
-def common_images(zoos: Sequence[OpenZoo]) -> str:
-    """Their digest."""
+def common_images(zoos: Sequence[OpenZoo]) -> str | None:
+    """Their digest; None where no zoo has any."""
     first, *others = zoos
-    digest = first.images().digest
+    digest = first.images_digest
     for zoo in others:
-        if zoo.images().digest != digest:
+        if zoo.images_digest != digest:
             raise ZooError(f"{paths.images(zoo.path)} has other images than {paths.images(first.path)}")
     return digest
 
@@ -82,6 +82,8 @@ def require_one_source(zoos: Sequence[OpenZoo]) -> None:
     Another version of a file can define more than one before: the same models would come of either.
     """
     first, *others = zoos
+    if all(zoo.is_converted and not paths.model_source(zoo.path).exists() for zoo in zoos):
+        return
     known = definitions(paths.model_source(first.path))
     for zoo in others:
         path = paths.model_source(zoo.path)

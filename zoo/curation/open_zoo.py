@@ -15,7 +15,7 @@ from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.node_table import Row, read_nodes
-from zoo.format.reading import damaged, json_object, reading, require_file
+from zoo.format.reading import damaged, is_plain_name, json_object, reading, require_file
 from zoo.format.runs import Runs
 from zoo.format.weights import Weights
 from zoo.installation import command
@@ -73,6 +73,17 @@ class OpenZoo:
     def max_epochs(self) -> int:
         return self.weights.shape[1] - 1
 
+    @property
+    def is_converted(self) -> bool:
+        """Whether the models were trained elsewhere: then there need be no images, and no code of theirs."""
+        return "converted" in self.config
+
+    @property
+    def images_digest(self) -> str | None:
+        """None where there are no images."""
+        without = self.is_converted and not paths.images(self.path).exists()
+        return None if without else self.images().digest
+
     def images(self) -> Images:
         require_file(paths.images(self.path))
         return Images.load(paths.images(self.path))
@@ -86,4 +97,5 @@ class OpenZoo:
         if not paths.nodes(self.path).exists():
             return {name: {} for name in read_nodes(self.path)}
         with reading(paths.nodes(self.path)):
-            return {name: {**self.config["protocol"], **row} for name, row in read_nodes(self.path).items()}
+            named = (is_plain_name,) if self.is_converted else ()  # nodes of others are called as these call them
+            return {name: {**self.config["protocol"], **row} for name, row in read_nodes(self.path, *named).items()}

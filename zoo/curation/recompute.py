@@ -13,6 +13,7 @@ from zoo.curation.known import build_known
 from zoo.curation.open_zoo import OpenZoo
 from zoo.curation.runs import Checked
 from zoo.data.images import Split
+from zoo.dataset.network import with_weights
 from zoo.disk import paths
 from zoo.format.train_metrics import RUNNING, train_metrics
 from zoo.models.evaluate import EVALUATION_BATCH, evaluate, evaluation_batch
@@ -44,8 +45,7 @@ def recompute(zoo: OpenZoo, runs: Sequence[Checked], seed: int, trust: bool) -> 
         path = paths.params(zoo.runs.folder(run.task.node))
         model = build_known(path, params, zoo.architecture, zoo.path if trust else None)
         for epoch in sorted({finite[-1], int(generator.choice(finite))}):
-            state = zoo.architecture.unflatten(zoo.weights.state(run.task.model, epoch).clone(), run.task.variant)
-            model.load_state_dict(state)
+            with_weights(model, zoo.architecture, zoo.weights.state(run.task.model, epoch).clone())
             measured = [name for name in splits if name != "train" or is_of_state(params, epoch)]
             batch = evaluation_batch(model, images.trainset.images[:1])
             for text in differences(model, {name: splits[name] for name in measured}, records[epoch], batch):

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from zoo.data.images import Images
 from zoo.dataset import forward
 from zoo.dataset.folder import LARGE
-from zoo.dataset.network import build_network, checked_vector, key_of
+from zoo.dataset.network import build_network, checked_vector, key_of, with_weights
 from zoo.dataset.opening import open_source
 from zoo.dataset.properties import Properties
 from zoo.dataset.selection import BEST, LAST, Epochs, Selection, checked_epochs
@@ -240,30 +240,31 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
 
     def state_dict(self, model: int | str, epoch: int | str) -> dict[str, Tensor]:
         """A model's state at an epoch, or its last or best, to be loaded into its class. `model`: its id, or node."""
+        return self.architecture.unflatten(self.state(model, epoch), self.find(model)["variant"])
+
+    def state(self, model: int | str, epoch: int | str) -> Tensor:
+        """The same as a view of the weights [parameters]."""
         row = self.find(model)
         if epoch in (LAST, BEST):
             epoch = row[f"{epoch}_epoch"]
         if isinstance(epoch, str) or not 0 <= epoch <= row["last_epoch"]:
             raise ZooError(f"the model {model!r} has the epochs 0 to {row['last_epoch']}, but not {epoch}")
-        return self.architecture.unflatten(self.mapped.state(int(row["id"]), int(epoch)), row["variant"])
+        return self.mapped.state(int(row["id"]), int(epoch))
 
     def model(self, model: int | str, epoch: int | str = LAST) -> nn.Module:
         """A model at an epoch as a network, in evaluation mode."""
-        network = self.untrained(model)
-        network.load_state_dict(self.state_dict(model, epoch))
-        return network
+        return with_weights(self.untrained(model), self.architecture, self.state(model, epoch))
 
     def network(self, weights: Tensor, like: int | str = 0) -> nn.Module:
         """A network with these weights [parameters], in evaluation mode; all else is as in the model `like`."""
-        network = self.untrained(like)
-        vector = checked_vector(weights, self.architecture)
-        network.load_state_dict(self.architecture.unflatten(vector, self.find(like)["variant"]))
-        return network
+        return with_weights(self.untrained(like), self.architecture, checked_vector(weights, self.architecture))
 
     def vector(self, network: nn.Module | Mapping[str, Tensor]) -> Tensor:
         """The weights [parameters] of a network, or of its state dict. Raises ZooError if its tensors are others."""
-        state = network.state_dict() if isinstance(network, nn.Module) else network
         try:
+            if isinstance(network, nn.Module):
+                return self.architecture.flatten_network(network)
+            state = network
             return self.architecture.flatten(state, self.architecture.variant_of(state)).detach()
         except ValueError as error:
             raise ZooError(f"no network of {self.path}: {error}") from error
@@ -287,7 +288,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         for places in self.alike(chosen).values():
             rows = self.rows[chosen[places]]
             model = int(rows[0] // self.mapped.shape[1])
-            many = forward.Many(self.untrained(model), self.architecture, int(self.models["variant"].iat[model]))
+            many = forward.Many(self.untrained(model), self.architecture)
             for part in forward.chunks(len(rows), models_at_once):
                 found = many.outputs(self.mapped.states(rows[part]), images, images_at_once)
                 for place, output in zip(places[part], found, strict=True):

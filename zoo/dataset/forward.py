@@ -15,7 +15,6 @@ class Many:
 
     network: nn.Module  # in evaluation mode, with any weights
     architecture: Architecture
-    variant: int
 
     def stacked(self, weights: Tensor) -> dict[str, Tensor]:
         """One state dict of all: each tensor [models, *shape], of weights [models, parameters]."""
@@ -23,7 +22,7 @@ class Many:
             key: weights[:, entry.start : entry.start + entry.length]
             .reshape(len(weights), *entry.shape)
             .to(DTYPES[entry.dtype])
-            for key, entry in zip(self.architecture.variants[self.variant], self.architecture.tensors, strict=True)
+            for key, entry in zip(self.network.state_dict(), self.architecture.tensors, strict=True)
         }
 
     @torch.no_grad()

@@ -109,10 +109,15 @@ def checked_network(build: Callable[[], nn.Module], architecture: Architecture, 
             planned = Architecture.of(build())
         if planned.tensors != architecture.tensors:
             raise ValueError(f"as a network, {architecture.difference(planned)}")
-        if planned.variants[0] != architecture.variants[variant]:
-            raise ValueError("its state dict has other keys than the zoo says")
         with torch.random.fork_rng(devices=[]):  # the user's random numbers stay as they are
             return build().eval()
+
+
+def with_weights(network: nn.Module, architecture: Architecture, vector: Tensor) -> nn.Module:
+    """The network with the weights of a vector [parameters]: by order, as a converted zoo may have keys of its own."""
+    pieces = architecture.unflatten(vector, 0).values()
+    network.load_state_dict(dict(zip(network.state_dict(), pieces, strict=True)))
+    return network
 
 
 def checked_vector(weights: Tensor, architecture: Architecture) -> Tensor:

@@ -44,6 +44,9 @@ def split_in(saved: Any) -> Split:
         images, labels = saved["images"], saved["labels"]
     elif isinstance(saved, TensorDataset):
         images, labels = saved.tensors
+    elif isinstance(saved, list):  # of pairs, as `python -m zoo export --to aiml` writes them
+        images = torch.stack([image for image, _ in saved])
+        labels = torch.tensor([label for _, label in saved])
     elif saved is None:
         images, labels = torch.zeros(0, 1, 1, 1), torch.zeros(0, dtype=torch.int64)
     else:

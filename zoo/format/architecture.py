@@ -200,6 +200,13 @@ class Architecture:
                 raise ValueError(f"{key} has shape {list(state[key].shape)}, not {entry.shape}")
         return torch.cat([as_float32(key, state[key]).reshape(-1) for key in keys])
 
+    def flatten_network(self, network: nn.Module) -> Tensor:
+        """The vector [length] of a network, whose keys may be others. Raises ValueError if its tensors are."""
+        own = type(self).of(network)
+        if own.tensors != self.tensors:
+            raise ValueError(self.difference(own))
+        return own.flatten(network.state_dict(), 0).detach()
+
     def unflatten(self, vector: Tensor, variant: int) -> dict[str, Tensor]:
         """The state dict of a vector [length]; tensors share its memory where their type is float32."""
         pieces = vector.split([entry.length for entry in self.tensors])

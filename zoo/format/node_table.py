@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ def node_names(folder: Path) -> list[str]:
     return list(read_nodes(folder))
 
 
-def read_nodes(folder: Path) -> dict[str, Row]:
+def read_nodes(folder: Path, is_named: Callable[[str], Any] = NAME.fullmatch) -> dict[str, Row]:
     """The varying values of each node by its name; of a sweep of version 0.1.0 the names alone.
 
-    What a power cut left half written is no row.
+    What a power cut left half written is no row. `is_named`: whether a name is whole; by default, one of ours.
     """
     if not paths.nodes(folder).exists():
         path = paths.old_nodes(folder)
@@ -35,7 +35,7 @@ def read_nodes(folder: Path) -> dict[str, Row]:
     for line in lines:
         row = dict(zip(header, line, strict=False))
         name = row.pop(NODE, "")
-        if len(line) == len(header) and NAME.fullmatch(name):
+        if len(line) == len(header) and is_named(name):
             rows[name] = {key: parsed(cell) for key, cell in row.items() if cell}
     return rows
 
