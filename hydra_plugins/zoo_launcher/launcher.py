@@ -97,7 +97,7 @@ class NodeLauncher(Launcher):
         """
         if not self.is_search:
             self.is_search = True
-            # handlers run last in, first out: multiprocessing's own, which waits for workers to end, is to run after ours
+            # the last handler runs first: multiprocessing's own, which waits for workers to end, is to run after ours
             import multiprocessing.util  # noqa: F401
 
             atexit.register(self.end_search)

@@ -14,6 +14,7 @@ from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format.node_table import read_nodes, write_nodes
 from zoo.format.record import read_records, read_state
+from zoo.installation import CONF
 from zoo.node.user_code import code_of
 from zoo.sweep.manifest import Manifest, spans_training
 
@@ -111,6 +112,35 @@ def test_code_that_changed_is_refused_and_the_old_one_is_kept(tmp_path: Path, mo
     with pytest.raises(ZooError, match="the code of model is not what it was when .*sweeps/tiny was begun"):
         train_sweep(tmp_path, *overrides, "seed=1")
     assert paths.source(tmp_path / "sweeps/tiny", "model").read_text() == code
+    code_of.cache_clear()
+
+
+OPTIMIZER = "import torch\nimport {helper}\n\nclass Opt(torch.optim.SGD):\n    pass\n"
+
+
+def test_code_that_the_users_file_imports_is_kept_and_may_not_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in "ab":
+        (tmp_path / f"opt_{name}.py").write_text(OPTIMIZER.format(helper=f"help_{name}"))
+        (tmp_path / f"help_{name}.py").write_text("rate = 1\n")
+        (tmp_path / f"conf/optim/own_{name}.yaml").parent.mkdir(parents=True, exist_ok=True)
+        yaml = f"name: own_{name}\n_target_: opt_{name}.Opt\n_partial_: true\nlr: 0.1\n"
+        (tmp_path / f"conf/optim/own_{name}.yaml").write_text(yaml)
+    search = f"hydra.searchpath=[file://{tmp_path}/conf,file://{CONF.parent}/tests/conf]"
+    nodes = train_sweep(tmp_path, search, "optim=own_a,own_b", "trainer.max_epochs=1")
+    kept = {path.name: path.read_text() for path in nodes[0].sweep.glob("source_optim*.py")}
+    assert kept == {
+        "source_optim.py": OPTIMIZER.format(helper="help_a"),
+        "source_optim_help_a.py": "rate = 1\n",
+        "source_optim_opt_b.py": OPTIMIZER.format(helper="help_b"),
+        "source_optim_help_b.py": "rate = 1\n",
+    }
+    code_of.cache_clear()
+    (tmp_path / "help_b.py").write_text("rate = 2\n")
+    with pytest.raises(ZooError, match="the code of optim is not what it was when .*sweeps/tiny was begun"):
+        train_sweep(tmp_path, search, "optim=own_b", "trainer.max_epochs=1", "seed=1")
     code_of.cache_clear()
 
 

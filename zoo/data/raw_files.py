@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from zoo.data.errors import DataError
 from zoo.disk import files, paths
-from zoo.disk.modules import file_defining
+from zoo.disk.modules import module_defining, with_own_imports
 from zoo.errors import ZooError
 
 
@@ -106,11 +106,13 @@ def _below(path: Path, cache: str) -> Iterator[str]:
 
 
 def _code(source: str) -> str | None:
-    """SHA-256 of the file of the module that defines the function `source`, which is not imported for it."""
-    if source.partition(".")[0] == __name__.partition(".")[0]:
+    """SHA-256 of the file of the module that defines the function `source`, or of that and the own files that it
+    imports; none of them is imported for it."""
+    module = module_defining(source)
+    if module is None or source.partition(".")[0] == __name__.partition(".")[0]:
         return None
-    file = file_defining(source)
     try:
-        return files.sha256(file.read_bytes()) if file else None
+        digests = [files.sha256(file.read_bytes()) for _, file in sorted(with_own_imports(module).items())]
     except OSError:
         return None
+    return digests[0] if len(digests) == 1 else files.sha256("\n".join(digests).encode())

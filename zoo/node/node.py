@@ -12,6 +12,7 @@ from typing import Any
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format.train_metrics import EXACT, train_metrics
+from zoo.node.callbacks import changing
 from zoo.node.from_zoo import lineage
 from zoo.node.released import released
 from zoo.node.user_code import user_code
@@ -33,11 +34,13 @@ class Node:
     def values(self) -> dict[str, Any]:
         """What is trained: the config without the keys that it calls immaterial, and `sources`.
 
-        `sources` has a digest of each file of code that the user gave, by config group: another code trains other
-        models. Sweeps of version 0.1.0 have none.
+        Of the Trainer's callbacks it has those that may change a model. `sources` has a digest of the code that the
+        user gave, by config group: another code trains other models. Sweeps of version 0.1.0 have none.
         """
         immaterial = [key.split(".") for key in self.config["immaterial"]]
-        values = without(self.config, [["immaterial"], *immaterial])
+        values = without(self.config, [["immaterial"], *immaterial, ["trainer", "callbacks"]])
+        if callbacks := changing(self.config["trainer"]):
+            values["trainer"] = values["trainer"] | {"callbacks": callbacks}
         if self.is_old:
             self.require_known_to_old(values)
             return old_values(values)

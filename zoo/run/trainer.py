@@ -9,8 +9,9 @@ from hydra.utils import get_object, instantiate
 
 from zoo.disk import paths
 from zoo.errors import ZooError, one_line
-from zoo.run.lightning import Checkpoint, EarlyStopping, LightningEnvironment, Logger, Profiler, pl
-from zoo.run.trainer_options import EPOCHS, KEPT, MATERIAL
+from zoo.node.callbacks import as_list, require_possible
+from zoo.run.lightning import LightningEnvironment, Logger, Profiler, pl
+from zoo.run.trainer_options import MATERIAL
 
 
 def make_trainer(options: Mapping[str, Any], recorder: pl.Callback, folder: Path, epoch: int) -> pl.Trainer:
@@ -48,17 +49,11 @@ def loggers(options: Mapping[str, Any], folder: Path) -> bool | list[Logger]:
 
 def callbacks(options: Mapping[str, Any]) -> list[pl.Callback]:
     """What `trainer.callbacks` stands for. Raises ZooError for those that a zoo can't have."""
-    found = [made(one, "callbacks", pl.Callback) for one in as_list(options.get("callbacks") or [])]
-    for callback in found:
-        if isinstance(callback, EarlyStopping):
-            raise ZooError(f"trainer.callbacks, EarlyStopping: {EPOCHS}, so that you can stop at any when you use them")
-        if isinstance(callback, Checkpoint):
-            raise ZooError(f"trainer.callbacks, {type(callback).__name__}: {KEPT}")
+    given = as_list(options.get("callbacks"))
+    found = [made(one, "callbacks", pl.Callback) for one in given]
+    for callback, config in zip(found, given, strict=True):
+        require_possible(callback, config)
     return found
-
-
-def as_list(given: Any) -> list[Any]:
-    return given if isinstance(given, list) else [given] if given else []
 
 
 def made(config: Any, key: str, kind: type, folder: Path | None = None) -> Any:

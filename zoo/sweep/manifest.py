@@ -15,9 +15,10 @@ from zoo.node.node import Node, canonical, flattened
 from zoo.node.released import released
 from zoo.node.steps import batches_per_epoch
 
-# What all models of a zoo have in common: images, architecture, the user's code, how long is trained, what is recorded.
+# What all models of a zoo have in common: images, architecture, how long is trained, what is recorded.
 SHARED = ("data", "model", "trainer.max_epochs", "train_metrics")
-SHARED_GROUPS = ("data.", "sources.")
+SHARED_GROUPS = ("data.",)
+SOURCES = "sources."  # digests of the user's code, by config group
 
 Row = dict[str, Any]  # a node's values by the names one types
 
@@ -102,19 +103,25 @@ class Manifest:
         return distinct(self.rows.values())
 
     def require_one_protocol(self) -> None:
+        self.require_same_code()
         for key, found in self.values().items():
-            if len(found) == 1 or not is_shared(key):
-                continue
-            if key.startswith("sources."):
-                group = key.removeprefix("sources.")
+            if len(found) > 1 and is_shared(key):
                 raise ZooError(
-                    f"the code of {group} is not what it was when {self.folder} was begun "
-                    f"(kept in {paths.source(self.folder, group)}). Put that back, or choose another zoo.name"
+                    f"{self.folder} would hold models of different {key}: {', '.join(map(str, found))}. "
+                    "A zoo has one protocol: choose another zoo.name for these"
                 )
-            raise ZooError(
-                f"{self.folder} would hold models of different {key}: {', '.join(map(str, found))}. "
-                "A zoo has one protocol: choose another zoo.name for these"
-            )
+
+    def require_same_code(self) -> None:
+        """Of one choice of a config group, that is: others can be of other files."""
+        digests: dict[tuple[str, str], Any] = {}
+        for row in self.rows.values():
+            for key in [key for key in row if key.startswith(SOURCES)]:
+                group = key.removeprefix(SOURCES)
+                if digests.setdefault((group, str(row.get(group))), row[key]) != row[key]:
+                    raise ZooError(
+                        f"the code of {group} is not what it was when {self.folder} was begun "
+                        f"(kept in {paths.source(self.folder, group)}). Put that back, or choose another zoo.name"
+                    )
 
     def write(self) -> None:
         """Write both files; config.json, which says that this is a sweep, last."""
