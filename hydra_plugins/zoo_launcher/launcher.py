@@ -111,15 +111,14 @@ class NodeLauncher(Launcher):
     def launch_batch(self, job_overrides: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
         from zoo.launch.launch import launch
         from zoo.launch.single import objective, require_no_chdir
-        from zoo.node.node import Node
-        from zoo.node.resolvers import plain
+        from zoo.node.resolvers import node_of
         from zoo.sweep.sweep import training
 
         require_no_chdir(self.config.hydra)
         nodes, returns = [], []
         for overrides in job_overrides:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            nodes.append(Node(plain(config), list(overrides)))
+            nodes.append(node_of(config, list(overrides)))
         with training(self.on_devices(nodes), list(self.config.hydra.overrides.task)):
             launch(nodes, self.workers_for, self.pack_size)
         for node in nodes:

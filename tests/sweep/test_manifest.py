@@ -168,3 +168,28 @@ def test_a_schedule_over_the_whole_training_is_not_continued(tmp_path: Path) -> 
     train_sweep(tmp_path, "schedule=one_cycle", "trainer.max_epochs=1", "engine=torch")
     with pytest.raises(ZooError, match="trains to 1 epochs by a schedule that spans them all.*can't go on to 2"):
         train_sweep(tmp_path, "schedule=one_cycle", "trainer.max_epochs=2", "engine=torch")
+
+
+COSINE = ["+schedule._target_=torch.optim.lr_scheduler.CosineAnnealingLR", "+schedule._partial_=true"]
+
+
+@pytest.mark.parametrize("span", ["+schedule.T_max=${trainer.max_epochs}", "+schedule.T_max=${total_steps:}"])
+def test_a_schedule_over_all_epochs_is_not_continued(tmp_path: Path, span: str) -> None:
+    overrides = ["schedule.name=cosine", *COSINE, "+schedule.interval=epoch", span]
+    train_sweep(tmp_path, *overrides, "trainer.max_epochs=2")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ZooError, match="trains to 2 epochs by a schedule that spans them all.*can't go on to 3"):
+        train_sweep(tmp_path, *overrides, "trainer.max_epochs=3", "seed=0,1")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    config = json.loads(paths.config(tmp_path / "sweeps/tiny").read_text())
+    del config["spans_epochs"]  # as it was before there was that key
+    paths.config(tmp_path / "sweeps/tiny").write_text(json.dumps(config))
+    assert Manifest.read(tmp_path / "sweeps/tiny").spans_epochs
+
+
+def test_a_schedule_of_as_many_steps_by_chance_is_continued(tmp_path: Path) -> None:
+    overrides = ["schedule.name=step", "+schedule._target_=torch.optim.lr_scheduler.StepLR", "+schedule._partial_=true"]
+    overrides += ["+schedule.step_size=1", "+schedule.interval=epoch"]
+    train_sweep(tmp_path, *overrides, "trainer.max_epochs=1")
+    [node] = train_sweep(tmp_path, *overrides, "trainer.max_epochs=2")
+    assert len(read_records(node.run)) == 3

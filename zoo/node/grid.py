@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from zoo.node.from_zoo import with_all_models, with_parent
 from zoo.node.node import Node
-from zoo.node.resolvers import containers
+from zoo.node.resolvers import containers, spans_epochs
 
 
 class Grid:
@@ -61,7 +61,8 @@ class Grid:
             if composed not in templates:
                 templates[composed] = Template(self.compose(overrides), keys)
             chosen = [value for (_, value), is_set in zip(typed, sets_value, strict=True) if is_set]
-            yield Node(with_parent(templates[composed].fill(chosen)), overrides)
+            template = templates[composed]
+            yield Node(with_parent(template.fill(chosen)), overrides, template.spans_epochs)
 
     def sets_value(self, override: Override) -> bool:
         """Whether the override is swept and just sets a value, rather than choose a config or add a key."""
@@ -82,6 +83,7 @@ class Template:
             del config["hydra"]
         self.config = config
         self.plain = containers(config, resolve=True)
+        self.spans_epochs = spans_epochs(config)
         self.dependent = dependents(leaves(containers(config)), keys)
         self.last: dict[str, Any] = {}  # what was last set in the config
 
@@ -89,6 +91,8 @@ class Template:
         """The plain config with these values at the template's keys. It shares what stays the same with others."""
         chosen = dict(zip(self.keys, values, strict=True))
         interpolated = [key for key, value in chosen.items() if "${" in str(value)]
+        if interpolated:
+            self.spans_epochs = self.spans_epochs or any("epochs" in str(chosen[key]) for key in interpolated)
         if self.dependent or interpolated:
             # from node to node the last keys change most: setting a value costs more than all the rest
             for key, value in itertools.dropwhile(self.is_set, chosen.items()):

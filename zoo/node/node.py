@@ -24,11 +24,13 @@ MAX_NAME = 200  # characters; most file systems allow 255 bytes
 class Node:
     """A complete config (plain, resolved, see `zoo.node.resolvers.plain`), and what was typed for it.
 
-    Two nodes train the same model if and only if their identities, and so their names, are equal.
+    Two nodes train the same model if and only if their identities, and so their names, are equal. `spans_epochs`: the
+    identity would be another with another trainer.max_epochs, so that more epochs don't continue the model.
     """
 
     config: Mapping[str, Any]
     overrides: Sequence[str] = ()
+    spans_epochs: bool = False
 
     @cached_property
     def values(self) -> dict[str, Any]:
