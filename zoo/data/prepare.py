@@ -21,7 +21,7 @@ from zoo.disk.locks import locked
 
 PATIENCE = 3600.0  # seconds for which to wait for another process that prepares images; Tiny-ImageNet takes minutes
 PLACES = ("root", "download", "cache")  # the options that change where files lie, not what the tensors hold
-SAID_AFTER = 1.0  # seconds of reading raw files until a line tells of it
+SAID_AFTER = 5.0  # seconds of reading raw files until a line tells of it
 UNKNOWN_ORIGIN = "it does not say which raw files it comes from"  # made by version 0.1.0, or copied without its note
 
 

@@ -56,7 +56,7 @@ def check_config(config: Mapping[str, Any]) -> None:
 @cache
 def immaterial() -> list[str]:
     """The keys that are no part of a node's identity, as conf/train.yaml has them."""
-    return list(OmegaConf.load(CONF / "train.yaml")["immaterial"])
+    return list(OmegaConf.select(OmegaConf.load(CONF / "train.yaml"), "immaterial"))
 
 
 def check_choice(group: str, choice: Mapping[str, Any]) -> None:
