@@ -51,7 +51,7 @@ def as_list(given: Any) -> list[Any]:
     return given if isinstance(given, list) else [given] if given else []
 
 
-def changing(trainer: Mapping[str, Any]) -> list[Any]:
+def changing(trainer: Any) -> list[Any]:
     """The callbacks among the Trainer's arguments that may change what is trained: all but those known to watch."""
     given = trainer.get("callbacks") if isinstance(trainer, Mapping) else None
     return [one for one in as_list(given) if name_at_lightning(one) not in WATCHING]

@@ -41,7 +41,7 @@ class Node:
         """
         immaterial = [key.split(".") for key in self.config["immaterial"]]
         values = without(self.config, [["immaterial"], *immaterial, ["trainer", "callbacks"]])
-        if callbacks := changing(self.config["trainer"]):
+        if callbacks := changing(self.config.get("trainer")):
             values["trainer"] = values["trainer"] | {"callbacks": callbacks}
         if self.is_old:
             self.require_known_to_old(values)

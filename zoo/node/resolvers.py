@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from zoo.errors import ZooError
 from zoo.installation import command
 from zoo.node.from_zoo import parent_of, with_parent
-from zoo.node.node import Node, canonical
+from zoo.node.node import Node, canonical, without
 from zoo.node.steps import total_steps
 from zoo.random import distinct_seed
 
@@ -34,12 +34,14 @@ def node_of(config: DictConfig, overrides: Sequence[str]) -> Node:
 
 def spans_epochs(config: DictConfig) -> bool:
     """Whether more epochs would be another training: other values of the identity follow from trainer.max_epochs."""
-    epochs = OmegaConf.select(config, "trainer.max_epochs")
-    if not isinstance(epochs, int) or "immaterial" not in config:  # which is refused elsewhere
+    epochs, immaterial = OmegaConf.select(config, "trainer.max_epochs"), config.get("immaterial")
+    if not isinstance(epochs, int) or not OmegaConf.is_list(immaterial):  # which is refused elsewhere
         return False
     longer = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     OmegaConf.update(longer, "trainer.max_epochs", epochs + 1)
-    return canonical(Node(plain(config)).identity) != canonical(Node(plain(longer)).identity)
+    left_out = [["trainer", "max_epochs"], *(str(key).split(".") for key in immaterial)]
+    now, then = (without(plain(one), left_out) for one in (config, longer))
+    return canonical(now) != canonical(then)
 
 
 def containers(config: DictConfig, resolve: bool = False) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def unsupported(node: Node) -> str | None:
         if trainer.get(key):
             return f"trainer.{key}={trainer[key]}"
     if callbacks := changing(trainer):  # a callback can't reach what the engine trains
-        return f"trainer.callbacks={callbacks[0]['_target_']}"
+        return f"trainer.callbacks={callbacks[0]}"
     for group in ("schedule", "augmentation"):
         if set(config[group]) - {"name"}:
             return f"{group}={config[group]['name']}"
