@@ -1,13 +1,15 @@
 """The grid: every node that a sweep's overrides stand for, composed fast."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -44,11 +46,13 @@ class Grid:
         """The generating factors of this command: each swept key with its values as typed."""
         return {o.get_key_element(): list(o.sweep_string_iterator()) for o in self.overrides if o.is_sweep_override()}
 
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many values each swept key has; of a range, without making them."""
+        return {o.get_key_element(): count(o) for o in self.overrides if o.is_sweep_override()}
+
     def __len__(self) -> int:
-        length = 1
-        for choices in self.factors.values():
-            length *= len(choices)
-        return length
+        return math.prod(self.counts.values())
 
     def __iter__(self) -> Iterator[Node]:
         sets_value = [self.sets_value(override) for override in self.overrides]
@@ -119,6 +123,12 @@ class Template:
         """Whether the config has this key's value already. 0, 0.0 and False are not the same."""
         key, value = item
         return key in self.last and repr(value) == repr(self.last[key])
+
+
+def count(override: Override) -> int:
+    value = override.value()
+    numbers = value.range() if isinstance(value, RangeSweep) else None
+    return len(numbers) if isinstance(numbers, range) else sum(1 for _ in override.sweep_string_iterator())
 
 
 def typed_values(override: Override) -> list[tuple[str, Any]]:
