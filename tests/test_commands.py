@@ -11,6 +11,7 @@ import pytest
 
 from tests.run.test_run import assert_same_states
 from tests.typed import InThisProcess, typed
+from zoo.engines.lanes import library
 from zoo.format.record import read_records
 
 ROOT = Path(__file__).parent.parent
@@ -54,6 +55,21 @@ def test_without_the_engine_models_train_through_pytorch_and_a_line_says_so(
         )
     )
     assert len(read_records(next((tmp_path / "sweeps/tiny").glob("*/")))) == 2
+
+
+def test_a_sweep_with_kernels_of_other_sources_says_so_before_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("zoo.launch.local.LocalWorkers", InThisProcess)
+    monkeypatch.setattr(library.sources, "expected", lambda package: "0123456789abcdef")
+    library.load.cache_clear()
+    assert typed(monkeypatch, tmp_path, "train", "-m", *TINY, "seed=0,1") is None
+    library.load.cache_clear()
+    told = capsys.readouterr().err
+    line = (
+        "Without the CPU engine .*the sources here are 0123456789abcdef.* models are trained one by one through PyTorch"
+    )
+    assert re.search(f"^preparing .*\n{line}.*\n0/2 epochs", told)
 
 
 @pytest.mark.slow

@@ -97,6 +97,9 @@ class NodeLauncher(Launcher):
         """
         if not self.is_search:
             self.is_search = True
+            # the last handler runs first: multiprocessing's own, which waits for workers to end, is to run after ours
+            import multiprocessing.util  # noqa: F401
+
             atexit.register(self.end_search)
         try:
             return self.launch_batch(job_overrides)
@@ -109,15 +112,14 @@ class NodeLauncher(Launcher):
         from zoo.launch.launch import launch
         from zoo.launch.single import objective
         from zoo.node.clear_errors import require_no_chdir
-        from zoo.node.node import Node
-        from zoo.node.resolvers import plain
+        from zoo.node.resolvers import node_of
         from zoo.sweep.sweep import training
 
         require_no_chdir(self.config.hydra)
         nodes, returns = [], []
         for overrides in job_overrides:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            nodes.append(Node(plain(config), list(overrides)))
+            nodes.append(node_of(config, list(overrides)))
         with training(self.on_devices(nodes), list(self.config.hydra.overrides.task)):
             launch(nodes, self.workers_for, self.pack_size)
         for node in nodes:

@@ -114,5 +114,5 @@ def require_some(grid: "Grid") -> None:
     from zoo.errors import ZooError
 
     for override in grid.overrides:
-        if override.is_sweep_override() and not grid.factors[override.get_key_element()]:
+        if override.is_sweep_override() and not grid.counts[override.get_key_element()]:
             raise ZooError(f"{override.input_line} matches nothing, so there is nothing to train")

@@ -1,8 +1,10 @@
 """What is prepared anew, what is not, and what counts as a source."""
 
+import json
 import os
 import shutil
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -177,6 +179,24 @@ def test_one_line_says_what_is_prepared(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_numbers_of_images_are_checked_before_it_says_that_it_prepares_any(tmp_path, capsys):
+    with pytest.raises(DataError, match="2 images were found, but data.test=0 needs 0"):
+        prepare(config(tmp_path, test=0))
+    assert capsys.readouterr() == ("", "")
+
+
+def slow_source(root: Path, download: bool) -> sources.Source:
+    time.sleep(0.2)
+    return own_source(root, download)
+
+
+def test_a_line_tells_of_raw_files_that_take_long_to_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("zoo.data.prepare.SAID_AFTER", 0.01)
+    prepare(config(tmp_path, source=f"{__name__}.slow_source"))
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "reading the raw files of own" and second.startswith("preparing 8 images of own in ")
+
+
 def test_raw_files_of_the_same_size_that_changed_are_seen_behind_links(tmp_path, capsys):
     (tmp_path / "real").mkdir()
     (tmp_path / "real/a.png").write_bytes(b"one")
@@ -190,6 +210,43 @@ def test_raw_files_of_the_same_size_that_changed_are_seen_behind_links(tmp_path,
     os.utime(tmp_path / "real/a.png", ns=(1, 1))
     prepare(config(tmp_path))
     assert "anew: the raw files in" in capsys.readouterr().err
+
+
+def shapes_source(root: Path, download: bool) -> sources.Source:
+    """own_source, made of root/shapes, as docs/extending.md types it."""
+    source = own_source(root, download)
+    return sources.Source(source.train, source.test, source.classes, files=[root / "shapes"])
+
+
+@pytest.mark.parametrize("root", ["raw", "./raw", "sub/../raw", "{folder}/raw"])
+def test_raw_files_in_a_relative_root_are_seen(tmp_path, capsys, monkeypatch, root):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raw/shapes").mkdir(parents=True)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "raw/shapes/a.png").write_bytes(b"one")
+    data = config(tmp_path, source=f"{__name__}.shapes_source", root=root.format(folder=tmp_path))
+    path = prepare(data)
+    noted = json.loads(paths.raw_files(path).read_text())
+    assert noted["raw_files"]["paths"] == ["shapes"] or ".." in root
+    prepare(data)
+    assert "anew" not in capsys.readouterr().err
+    (tmp_path / "raw/shapes/a.png").write_bytes(b"three")
+    prepare(data)
+    assert "anew: the raw files in" in capsys.readouterr().err
+    noted["raw_files"] |= {"paths": ["raw/shapes"], "count": 0}  # as notes were that looked elsewhere
+    paths.raw_files(path).write_text(json.dumps(noted | {"images": Images.load(path).digest}))
+    prepare(data)
+    assert "anew: it does not say which raw files" in capsys.readouterr().err
+
+
+def missing_source(root: Path, download: bool) -> sources.Source:
+    source = own_source(root, download)
+    return sources.Source(source.train, source.test, source.classes, files=["nowhere"])
+
+
+def test_files_that_are_not_there_are_no_raw_files(tmp_path):
+    with pytest.raises(DataError, match="of Source.files, there is none, such as nowhere: give the files as you open"):
+        prepare(config(tmp_path, source=f"{__name__}.missing_source"))
 
 
 def test_raw_files_may_lie_in_the_cache_folder(tmp_path, capsys):

@@ -15,6 +15,7 @@ from hydra.types import HydraContext, RunMode
 
 from hydra_plugins.zoo_launcher.launcher import NodeLauncher
 from tests.tasks import pretend
+from tests.test_commands import train
 from tests.typed import ROOT
 from zoo.disk import paths
 from zoo.installation import CONF
@@ -89,3 +90,11 @@ def test_a_larger_batch_has_more_workers(launcher: Any) -> None:
     assert launcher.workers.processes == 2
     batch(launcher, 2, [4])
     assert launcher.workers.processes == 2
+
+
+@pytest.mark.slow
+def test_a_command_by_a_sweeper_of_hydra_ends_with_its_workers(tmp_path: Path) -> None:
+    """Real workers and exit handlers: multiprocessing's own would wait for the workers for ever."""
+    done = train(tmp_path, "-m", "hydra/sweeper=basic", "seed=0,1")
+    assert done.returncode == 0, done.stderr
+    assert "2 runs done, 0 failed, 0 left" in done.stderr and done.stderr.count("makes a zoo of them") == 1

@@ -1,6 +1,6 @@
 """The grid against Hydra's own composition."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -63,3 +63,9 @@ def test_the_later_override_counts(loader: ConfigLoader) -> None:
 def test_bad_overrides(loader: ConfigLoader, overrides: list[str], message: str) -> None:
     with pytest.raises(HydraException, match=message):
         list(Grid(loader, "train", overrides))
+
+
+def test_a_range_is_counted_without_its_values(grid: Callable[..., Grid]) -> None:
+    """Or a range typed by accident would be silence for minutes."""
+    assert len(grid("seed=range(0,1000000000)", "optim.lr=1e-3,1e-4")) == 2_000_000_000
+    assert len(grid("seed=range(5,5)")) == 0 and len(grid("optim.lr=range(0.1,0.35,0.1)", "init=glob(kai*)")) == 3 * 2

@@ -1,6 +1,8 @@
 """Names and values of nodes."""
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,7 @@ IDENTITY = {
     *("data", "model", "init", "optim", "schedule", "augmentation", "batch_size", "seed", "immaterial"),
     *("train_metrics",),  # of the protocol: it changes no weight, but a zoo never mixes them
     *("trainer.max_epochs",),  # by way of the schedule alone
+    *("trainer.callbacks",),  # of those that may change a model
 }
 
 
@@ -88,6 +91,29 @@ def test_every_key_is_in_the_identity_or_in_the_list_of_what_is_not(
 def replaced(config: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
     first, *rest = path
     return {**config, first: replaced(config[first], rest, value) if rest else value}
+
+
+CALLBACKS = "pytorch_lightning.callbacks"
+
+
+@pytest.mark.parametrize(
+    ("callback", "is_in"),
+    [
+        (f"{CALLBACKS}.LearningRateMonitor", False),
+        ("lightning.pytorch.callbacks.device_stats_monitor.DeviceStatsMonitor", False),
+        (f"{CALLBACKS}.LambdaCallback", True),
+        ("tests.run.test_trainer.Watcher", True),
+        ("mine.LearningRateMonitor", True),
+    ],
+)
+def test_a_callback_that_may_change_a_model_makes_another(
+    grid: Callable[..., Grid], callback: str, is_in: bool
+) -> None:
+    watching = f"{{_target_: {CALLBACKS}.ModelSummary}}"
+    [plain], [watched] = grid(), grid(f"+trainer.callbacks=[{watching}]")
+    [other] = grid(f"+trainer.callbacks=[{watching},{{_target_: {callback}}}]")
+    assert watched.name == plain.name and (other.name != plain.name) == is_in
+    assert ("trainer" in other.values["sources"]) == callback.startswith("tests.")
 
 
 def test_an_option_of_the_trainer_that_nobody_listed_makes_another_model(grid: Callable[..., Grid]) -> None:
@@ -120,6 +146,73 @@ def test_the_users_code_is_part_of_the_identity(
         assert set(node.values["sources"]) == {"data", "model"}  # tests.tiny.source is no part of the package
     assert names[0] != names[1]
     code_of.cache_clear()
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, str]]]:
+    """`own(config, **texts)`: the digests of the user's code for a config, with those texts in files of that name."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def digests(config: Mapping[str, Any], **texts: str) -> dict[str, str]:
+        for name, text in texts.items():
+            path = tmp_path / f"{name.replace('__in__', '/')}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        code_of.cache_clear()
+        importlib.invalidate_caches()
+        return {group: code.digest for group, code in user_code(config).items()}
+
+    yield digests
+    code_of.cache_clear()
+
+
+def test_a_file_alone_has_the_digest_that_it_always_had(own: Callable[..., dict[str, str]]) -> None:
+    text = "import torch\nimport json\nfrom zoo.errors import ZooError\nimport pandas.core\n"
+    expected = hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert own({"optim": {"_target_": "alone_code.Opt"}}, alone_code=text) == {"optim": expected}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import mine_helper",
+        "from mine_helper import step",
+        "def later():\n    import mine_helper",
+        "import mine_between",  # which imports it
+        "from mine_package import inner",  # whose __init__ imports it
+        "from mine_package.inner import step",
+    ],
+)
+def test_what_the_users_file_imports_is_part_of_the_identity(own: Callable[..., dict[str, str]], line: str) -> None:
+    config = {"optim": {"_target_": "mine_opt.Opt"}}
+    files = {"mine_opt": line, "mine_between": "import mine_helper", "mine_helper": "1"}
+    files |= {"mine_package__in____init__": "import mine_helper", "mine_package__in__inner": ""}
+    before = own(config, **files)
+    assert own(config, unrelated="1") == before
+    assert own(config, mine_helper="2") != before
+
+
+def test_relative_imports_are_followed_and_circles_end(own: Callable[..., dict[str, str]]) -> None:
+    config = {"optim": {"_target_": "mine_pack.opt.Opt"}}
+    files = {"mine_pack__in____init__": "", "mine_pack__in__opt": "from .helper import step\nfrom .... import beyond"}
+    before = own(config, **files, mine_pack__in__helper="from . import opt")
+    assert own(config, mine_pack__in__helper="from . import opt # edited") != before
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        {"_target_": "mine_two.make", "weight": {"_target_": "mine_one.draw"}},
+        {"weight": {"_target_": "mine_one.draw"}, "_target_": "mine_two.make"},
+        {"_target_": "mine_two.make", "parts": [[{"_target_": "mine_one.draw"}]]},
+        {"_target_": "mine_two.make", "draw": {"_target_": "hydra.utils.get_method", "path": "mine_one.draw"}},
+        {"_target_": "mine_two.make", "draw": {"_target_": "hydra.utils.get_class", "_args_": ["mine_one.Draw"]}},
+    ],
+)
+def test_every_file_that_a_choice_names_is_part_of_the_identity(own: Callable[..., dict[str, str]], init: Any) -> None:
+    before = own({"init": init}, mine_one="1", mine_two="1")
+    after = own({"init": init}, mine_one="2"), own({"init": init}, mine_one="1", mine_two="2")
+    assert len({found["init"] for found in (before, *after)}) == 3
 
 
 def test_the_users_packages_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

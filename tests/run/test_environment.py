@@ -13,6 +13,7 @@ import torch
 
 from tests.conftest import train_sweep
 from tests.run.test_resumption import COMMAND, interrupted, the_run
+from zoo.data.images import Images
 from zoo.disk import paths
 from zoo.engines import lanes
 from zoo.node.grid import Grid
@@ -35,6 +36,7 @@ def test_a_run_says_by_what_it_was_trained(sweep: Path) -> None:
         assert entry["engine"] == ("lanes" if lanes.available() else "torch")
         assert entry["variant"] == (lanes.variants()[0] if lanes.available() else None)
         assert (entry["torch"], entry["numpy"]) == (torch.__version__, np.__version__)
+        assert entry["images"] == Images.load(paths.images(sweep)).digest
         assert entry["device"] == "cpu" and entry["processor"] and entry["python"] and entry["model-zoos"]
 
 

@@ -1,14 +1,16 @@
 """Whatever a power cut does to a run's files, the same command ends with the same states, and says what it did."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.conftest import flipped, prepare, train_sweep
 from tests.run.test_run import Interruption, assert_same_states
-from zoo.disk import paths
+from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.format.record import read_records
 from zoo.node.grid import Grid
@@ -137,18 +139,30 @@ def test_a_finished_run_that_is_torn_is_trained_again(
     assert paths.optimizers(run) == [paths.optimizer(run, 3)]
 
 
-@pytest.mark.parametrize("how", ["missing", "empty"])
+@pytest.mark.parametrize(("how", "epoch"), [("missing", 1), ("empty", 1), ("cut", 0), ("cut", 1), ("longer", 2)])
 def test_a_finished_run_without_one_of_its_states_is_trained_again(
-    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str, epoch: int
 ) -> None:
     run = a_run(shutil.copytree(sweep.parent.parent, tmp_path / "copy"))
-    path = paths.checkpoint(run, 1)
+    path = paths.checkpoint(run, epoch)
+    content = path.read_bytes()
     path.unlink()
-    if how == "empty":
-        path.touch()
+    if how != "missing":
+        path.write_bytes({"empty": b"", "cut": content[:-1], "longer": content + b"0"}[how])
     train_sweep(tmp_path / "copy", *COMMAND)
     assert f"{run} begins again: {path} is missing or damaged" in capsys.readouterr().err
     assert_same_states(run, sweep / run.name, epochs=3)
+
+
+def test_a_state_that_another_version_of_pytorch_wrote_is_no_damage(sweep: Path, tmp_path: Path) -> None:
+    run = a_run(shutil.copytree(sweep.parent.parent, tmp_path / "copy"))
+    records = [json.loads(line) for line in paths.result(run).read_text().splitlines()]
+    torch.save(torch.load(paths.checkpoint(run, 1)), paths.checkpoint(run, 1), _use_new_zipfile_serialization=False)
+    records[1]["state_sha256"] = files.sha256(paths.checkpoint(run, 1).read_bytes())
+    paths.result(run).write_text("".join(json.dumps(record) + "\n" for record in records))
+    before = paths.checkpoint(run, 1).read_bytes()
+    train_sweep(tmp_path / "copy", *COMMAND)
+    assert paths.checkpoint(run, 1).read_bytes() == before
 
 
 @pytest.mark.parametrize("how", TEARS)

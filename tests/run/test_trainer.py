@@ -75,8 +75,14 @@ def test_callbacks_see_the_metrics_of_a_model(nodes: Nodes, seen: list[Any], eng
 
 
 @pytest.mark.skipif(not lanes.available(), reason="the CPU engine was not built here")
-def test_callbacks_see_the_metrics_of_every_model_of_a_pack(nodes: Nodes, seen: list[Any]) -> None:
-    three = nodes("trainer.max_epochs=1", "seed=0,1,2", WATCHER)
+def test_watching_callbacks_see_the_metrics_of_every_model_of_a_pack(
+    nodes: Nodes, seen: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pl.callbacks.ModelSummary, "on_train_epoch_end", Watcher.on_train_epoch_end)
+    monkeypatch.setattr(pl.callbacks.ModelSummary, "seen", seen, raising=False)
+    three = nodes(
+        "trainer.max_epochs=1", "seed=0,1,2", "+trainer.callbacks={_target_: pytorch_lightning.callbacks.ModelSummary}"
+    )
     train_all(three)
     [(_, metrics)] = seen
     for node in three:
@@ -117,6 +123,19 @@ def test_a_profiler_writes_to_the_runs_folder(nodes: Nodes) -> None:
     assert "run_training_epoch" in (node.run / "fit-profile.txt").read_text()
 
 
+class Scaler(pl.Callback):
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] *= 0.0
+
+
+def test_a_callback_of_ones_own_changes_the_model_whatever_the_engine(nodes: Nodes) -> None:
+    [node] = nodes("trainer.max_epochs=1", f"+trainer.callbacks={{_target_: {__name__}.Scaler}}")
+    train_all([node])
+    before, after = (read_state(node.run, epoch) for epoch in (0, 1))
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
 def test_a_callback_that_stops_the_training_is_an_error(nodes: Nodes) -> None:
     [node] = nodes("trainer.max_epochs=3", f"+trainer.callbacks=[{{_target_: {__name__}.Stopper}}]")
     with pytest.raises(ZooError, match="trainer.callbacks: one of them stopped the training after epoch 1, and all"):
@@ -147,7 +166,8 @@ def test_watching_changes_no_weight(nodes: Nodes, tmp_path: Path, grid: Callable
     [watched] = nodes("trainer.max_epochs=1", WATCHER, "trainer.logger=true")
     train_all([watched])
     places = [f"sweeps={tmp_path}", f"data.cache={tmp_path}/cache", "zoo.name=plain"]
-    [plain] = prepare(grid(*places, "trainer.max_epochs=1"))
+    [plain] = prepare(grid(*places, "trainer.max_epochs=1", "engine=torch"))
+    assert watched.name != plain.name  # for all that can be known before
     train_all([plain])
     for key, value in read_state(plain.run, 1).items():
         assert torch.equal(value, read_state(watched.run, 1)[key])

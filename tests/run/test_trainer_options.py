@@ -21,6 +21,7 @@ VALUES = {
     "limit_train_batches": 2,
     "gradient_clip_val": 1,
     "gradient_clip_algorithm": "value",
+    "callbacks": "{_target_: mine.Callback}",
 }
 
 
@@ -49,7 +50,7 @@ def test_what_changes_nothing_is_listed_as_immaterial(grid: Callable[..., Grid])
 
 
 def test_what_the_engine_cannot_do_goes_through_pytorch(grid: Callable[..., Grid]) -> None:
-    for option in ("precision=bf16-mixed", "gradient_clip_val=1", "detect_anomaly=true"):
+    for option in ("precision=bf16-mixed", "gradient_clip_val=1", "detect_anomaly=true", "callbacks={_target_: m.C}"):
         [node] = grid(f"+trainer.{option}")
         assert str(unsupported(node)).startswith(f"trainer.{option.split('=')[0]}=")
 

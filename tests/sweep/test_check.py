@@ -3,10 +3,17 @@
 from collections.abc import Callable
 
 import pytest
+import pytorch_lightning as pl
 
 from zoo.errors import ZooError
 from zoo.node.grid import Grid
 from zoo.sweep.check import check
+
+
+class Patient(pl.callbacks.EarlyStopping):
+    def __init__(self) -> None:
+        super().__init__("val_loss")
+
 
 TORCH = "torch.optim.lr_scheduler"
 
@@ -40,6 +47,14 @@ def schedule(target: str, *more: str) -> list[str]:
         (["data.channels=abc"], 'data.channels="abc": must be a whole number'),
         (["data.std=[0]"], "data.std=.0.: must be a list of finite numbers"),
         (["~data.train"], "data.train is missing: set it to a whole number"),
+        (["immaterial=[optim.lr]"], "immaterial: what is no part of a model's name is the same for all sweeps"),
+        (["immaterial.0=seed"], "immaterial: what is no part"),
+        (["~immaterial"], "immaterial: what is no part"),
+        (["immaterial=5"], "immaterial: what is no part"),
+        (["immaterial=[1]"], "immaterial: what is no part"),
+        (["+trainer.callbacks=[5]"], "trainer.callbacks: 5: must be the _target_ of a Callback"),
+        (["zoo=null"], "zoo=None: the config must have this group"),
+        (["trainer=null"], "trainer=None: the config must have this group"),
         (["trainer.devices=2"], "trainer.devices=2: must be 1.*docs/scaling.md"),
         (["+trainer.max_steps=5"], "trainer.max_steps=5: all models of a zoo are trained"),
         (["+trainer.precison=bf16-mixed"], "Did you mean precision"),
@@ -47,6 +62,16 @@ def schedule(target: str, *more: str) -> list[str]:
          "trainer.callbacks, EarlyStopping: all models of a zoo are trained"),
         (["+trainer.callbacks=[{_target_: pytorch_lightning.callbacks.ModelCheckpoint}]"],
          "trainer.callbacks, ModelCheckpoint: every epoch of every model is written"),
+        (["+trainer.callbacks={_target_: pytorch_lightning.callbacks.GradientAccumulationScheduler, "
+          "scheduling: {0: 2}}"],
+         "trainer.callbacks, GradientAccumulationScheduler: give a larger batch_size"),
+        (["+trainer.callbacks={_target_: pytorch_lightning.callbacks.EMAWeightAveraging}"],
+         "trainer.callbacks, EMAWeightAveraging: the average is kept beside the model"),
+        (["+trainer.callbacks={_target_: pytorch_lightning.callbacks.StochasticWeightAveraging, swa_lrs: 0.1}"],
+         "trainer.callbacks, StochasticWeightAveraging: the average is kept beside the model"),
+        (["+trainer.callbacks={_target_: tests.sweep.test_check.Patient}"], "trainer.callbacks, Patient: all models"),
+        (["+trainer.callbacks={_target_: pytorch_lightning.callbacks.Timer, duration: '00:00:01:00'}"],
+         "trainer.callbacks, Timer, duration=00:00:01:00: all models of a zoo are trained for"),
         (["+trainer.callbacks=[{_target_: builtins.dict}]"], "must be the _target_ of a Callback"),
         (["+trainer.callbacks=[{_target_: no.such.Callback}]"], "trainer.callbacks: .*no"),
         (["trainer.logger=[{_target_: pytorch_lightning.loggers.CSVLogger, sve_dir: x}]"], "trainer.logger: .*sve_dir"),

@@ -14,6 +14,7 @@ from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format.node_table import read_nodes, write_nodes
 from zoo.format.record import read_records, read_state
+from zoo.installation import CONF
 from zoo.node.user_code import code_of
 from zoo.sweep.manifest import Manifest, spans_training
 
@@ -114,6 +115,35 @@ def test_code_that_changed_is_refused_and_the_old_one_is_kept(tmp_path: Path, mo
     code_of.cache_clear()
 
 
+OPTIMIZER = "import torch\nimport {helper}\n\nclass Opt(torch.optim.SGD):\n    pass\n"
+
+
+def test_code_that_the_users_file_imports_is_kept_and_may_not_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in "ab":
+        (tmp_path / f"opt_{name}.py").write_text(OPTIMIZER.format(helper=f"help_{name}"))
+        (tmp_path / f"help_{name}.py").write_text("rate = 1\n")
+        (tmp_path / f"conf/optim/own_{name}.yaml").parent.mkdir(parents=True, exist_ok=True)
+        yaml = f"name: own_{name}\n_target_: opt_{name}.Opt\n_partial_: true\nlr: 0.1\n"
+        (tmp_path / f"conf/optim/own_{name}.yaml").write_text(yaml)
+    search = f"hydra.searchpath=[file://{tmp_path}/conf,file://{CONF.parent}/tests/conf]"
+    nodes = train_sweep(tmp_path, search, "optim=own_a,own_b", "trainer.max_epochs=1")
+    kept = {path.name: path.read_text() for path in nodes[0].sweep.glob("source_optim*.py")}
+    assert kept == {
+        "source_optim.py": OPTIMIZER.format(helper="help_a"),
+        "source_optim_help_a.py": "rate = 1\n",
+        "source_optim_opt_b.py": OPTIMIZER.format(helper="help_b"),
+        "source_optim_help_b.py": "rate = 1\n",
+    }
+    code_of.cache_clear()
+    (tmp_path / "help_b.py").write_text("rate = 2\n")
+    with pytest.raises(ZooError, match="the code of optim is not what it was when .*sweeps/tiny was begun"):
+        train_sweep(tmp_path, search, "optim=own_b", "trainer.max_epochs=1", "seed=1")
+    code_of.cache_clear()
+
+
 def test_dropping_leaves_the_values_of_the_others(sweep: Path) -> None:
     manifest = Manifest.read(sweep)
     dropped = manifest.dropping(name for name in manifest.rows if "dropout0.5" in name)
@@ -138,3 +168,28 @@ def test_a_schedule_over_the_whole_training_is_not_continued(tmp_path: Path) -> 
     train_sweep(tmp_path, "schedule=one_cycle", "trainer.max_epochs=1", "engine=torch")
     with pytest.raises(ZooError, match="trains to 1 epochs by a schedule that spans them all.*can't go on to 2"):
         train_sweep(tmp_path, "schedule=one_cycle", "trainer.max_epochs=2", "engine=torch")
+
+
+COSINE = ["+schedule._target_=torch.optim.lr_scheduler.CosineAnnealingLR", "+schedule._partial_=true"]
+
+
+@pytest.mark.parametrize("span", ["+schedule.T_max=${trainer.max_epochs}", "+schedule.T_max=${total_steps:}"])
+def test_a_schedule_over_all_epochs_is_not_continued(tmp_path: Path, span: str) -> None:
+    overrides = ["schedule.name=cosine", *COSINE, "+schedule.interval=epoch", span]
+    train_sweep(tmp_path, *overrides, "trainer.max_epochs=2")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ZooError, match="trains to 2 epochs by a schedule that spans them all.*can't go on to 3"):
+        train_sweep(tmp_path, *overrides, "trainer.max_epochs=3", "seed=0,1")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    config = json.loads(paths.config(tmp_path / "sweeps/tiny").read_text())
+    del config["spans_epochs"]  # as it was before there was that key
+    paths.config(tmp_path / "sweeps/tiny").write_text(json.dumps(config))
+    assert Manifest.read(tmp_path / "sweeps/tiny").spans_epochs
+
+
+def test_a_schedule_of_as_many_steps_by_chance_is_continued(tmp_path: Path) -> None:
+    overrides = ["schedule.name=step", "+schedule._target_=torch.optim.lr_scheduler.StepLR", "+schedule._partial_=true"]
+    overrides += ["+schedule.step_size=1", "+schedule.interval=epoch"]
+    train_sweep(tmp_path, *overrides, "trainer.max_epochs=1")
+    [node] = train_sweep(tmp_path, *overrides, "trainer.max_epochs=2")
+    assert len(read_records(node.run)) == 3

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from zoo.disk.locks import locked
 
 PATIENCE = 3600.0  # seconds for which to wait for another process that prepares images; Tiny-ImageNet takes minutes
 PLACES = ("root", "download", "cache")  # the options that change where files lie, not what the tensors hold
+SAID_AFTER = 5.0  # seconds of reading raw files until a line tells of it
 UNKNOWN_ORIGIN = "it does not say which raw files it comes from"  # made by version 0.1.0, or copied without its note
 
 
@@ -89,8 +91,9 @@ def _renew(path: Path, data: Mapping[str, Any], fault: str) -> None:
     if fault == UNKNOWN_ORIGIN and not _is_there(data):
         return
     anew = f" anew: {fault}" if path.exists() else ""
+    with _saying_late(f"reading the raw files of {data['name']}"):
+        source = read_source(data)
     _say(f"preparing {data['train'] + data['val'] + data['test']:,} images of {data['name']} in {path}{anew}")
-    source = read_source(data)
     # looked at before the images are read one by one: if they change meanwhile, the next preparation sees it
     raw = RawFiles.of(source.files, data)
     images = images_of(source, data)
@@ -100,6 +103,17 @@ def _renew(path: Path, data: Mapping[str, Any], fault: str) -> None:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _saying_late(text: str) -> Iterator[None]:
+    """Say it of what is not done at once."""
+    timer = threading.Timer(SAID_AFTER, _say, [text])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _is_there(data: Mapping[str, Any]) -> bool:

@@ -40,8 +40,9 @@ class Source:
     """8-bit images with their labels, counted from 0, in the official parts; `classes` are the labels' names.
 
     `test` is None where there is no official test part: it is then cut from `train`. `files`: the files that the
-    images come from, and folders that stand for all files below them; None: all that lies in the root. When any of
-    them changes, images prepared before are prepared anew. Raises DataError for a field of another type.
+    images come from, as one opens them, and folders that stand for all files below them; None: all that lies in the
+    root. When any of them changes, images prepared before are prepared anew. Raises DataError for a field of another
+    type.
     """
 
     train: Part

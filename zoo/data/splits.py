@@ -27,7 +27,10 @@ BAR_AFTER = 1.0  # seconds of preparing until a terminal shows a progress bar
 
 
 def read_source(data: Mapping[str, Any]) -> "Source":
-    """What the function `data.source` returns. Raises DataError if there is none, or it doesn't return a Source."""
+    """What the function `data.source` returns.
+
+    Raises DataError if there is none, or it doesn't return a Source, or one of other numbers of classes or images.
+    """
     from zoo.data.sources import Source
 
     name = f"data.source={data['source']}"
@@ -45,6 +48,7 @@ def read_source(data: Mapping[str, Any]) -> "Source":
         raise DataError(f"{name} returned a {type(source).__name__}: {A_SOURCE}")
     if len(source.classes) != data["classes"]:
         raise DataError(f"{data['name']} has {len(source.classes)} classes, but data.classes={data['classes']}")
+    _cuts(source, data)
     return source
 
 

@@ -21,16 +21,15 @@ from zoo.sweep.sweep import training
 OUR_SWEEPER = "hydra_plugins.zoo_sweeper.sweeper.ZooSweeper"
 
 
-def train_single(config: dict[str, Any]) -> float | None:
-    """Train the node of a plain config; a single run (not one of a multirun) is a sweep of one.
+def train_single(node: Node) -> float | None:
+    """Train the node that Hydra composed; a single run (not one of a multirun) is a sweep of one.
 
     Returns its objective.
     """
     hydra = HydraConfig.get()
     require_no_chdir(hydra)
-    require_accelerator(config)
-    node = Node(config, list(hydra.overrides.task))
-    if config["dry_run"]:
+    require_accelerator(node.config)
+    if node.config["dry_run"]:
         from zoo.launch.plan import dry_run
 
         print(dry_run([node], node.overrides, workers=1))

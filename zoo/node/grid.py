@@ -1,20 +1,22 @@
 """The grid: every node that a sweep's overrides stand for, composed fast."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from zoo.node.from_zoo import with_all_models, with_parent
 from zoo.node.node import Node
-from zoo.node.resolvers import containers
+from zoo.node.resolvers import containers, spans_epochs
 
 
 class Grid:
@@ -44,11 +46,13 @@ class Grid:
         """The generating factors of this command: each swept key with its values as typed."""
         return {o.get_key_element(): list(o.sweep_string_iterator()) for o in self.overrides if o.is_sweep_override()}
 
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many values each swept key has; of a range, without making them."""
+        return {o.get_key_element(): count(o) for o in self.overrides if o.is_sweep_override()}
+
     def __len__(self) -> int:
-        length = 1
-        for choices in self.factors.values():
-            length *= len(choices)
-        return length
+        return math.prod(self.counts.values())
 
     def __iter__(self) -> Iterator[Node]:
         sets_value = [self.sets_value(override) for override in self.overrides]
@@ -61,7 +65,8 @@ class Grid:
             if composed not in templates:
                 templates[composed] = Template(self.compose(overrides), keys)
             chosen = [value for (_, value), is_set in zip(typed, sets_value, strict=True) if is_set]
-            yield Node(with_parent(templates[composed].fill(chosen)), overrides)
+            template = templates[composed]
+            yield Node(with_parent(template.fill(chosen)), overrides, template.spans_epochs)
 
     def sets_value(self, override: Override) -> bool:
         """Whether the override is swept and just sets a value, rather than choose a config or add a key."""
@@ -82,6 +87,7 @@ class Template:
             del config["hydra"]
         self.config = config
         self.plain = containers(config, resolve=True)
+        self.spans_epochs = spans_epochs(config)
         self.dependent = dependents(leaves(containers(config)), keys)
         self.last: dict[str, Any] = {}  # what was last set in the config
 
@@ -89,6 +95,8 @@ class Template:
         """The plain config with these values at the template's keys. It shares what stays the same with others."""
         chosen = dict(zip(self.keys, values, strict=True))
         interpolated = [key for key, value in chosen.items() if "${" in str(value)]
+        if interpolated:
+            self.spans_epochs = self.spans_epochs or any("epochs" in str(chosen[key]) for key in interpolated)
         if self.dependent or interpolated:
             # from node to node the last keys change most: setting a value costs more than all the rest
             for key, value in itertools.dropwhile(self.is_set, chosen.items()):
@@ -115,6 +123,12 @@ class Template:
         """Whether the config has this key's value already. 0, 0.0 and False are not the same."""
         key, value = item
         return key in self.last and repr(value) == repr(self.last[key])
+
+
+def count(override: Override) -> int:
+    value = override.value()
+    numbers = value.range() if isinstance(value, RangeSweep) else None
+    return len(numbers) if isinstance(numbers, range) else sum(1 for _ in override.sweep_string_iterator())
 
 
 def typed_values(override: Override) -> list[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format.released import released
 from zoo.format.train_metrics import EXACT, train_metrics
+from zoo.node.callbacks import changing
 from zoo.node.from_zoo import lineage
 from zoo.node.user_code import user_code
 
@@ -23,21 +24,25 @@ MAX_NAME = 200  # characters; most file systems allow 255 bytes
 class Node:
     """A complete config (plain, resolved, see `zoo.node.resolvers.plain`), and what was typed for it.
 
-    Two nodes train the same model if and only if their identities, and so their names, are equal.
+    Two nodes train the same model if and only if their identities, and so their names, are equal. `spans_epochs`: the
+    identity would be another with another trainer.max_epochs, so that more epochs don't continue the model.
     """
 
     config: Mapping[str, Any]
     overrides: Sequence[str] = ()
+    spans_epochs: bool = False
 
     @cached_property
     def values(self) -> dict[str, Any]:
         """What is trained: the config without the keys that it calls immaterial, and `sources`.
 
-        `sources` has a digest of each file of code that the user gave, by config group: another code trains other
-        models. Sweeps of version 0.1.0 have none.
+        Of the Trainer's callbacks it has those that may change a model. `sources` has a digest of the code that the
+        user gave, by config group: another code trains other models. Sweeps of version 0.1.0 have none.
         """
         immaterial = [key.split(".") for key in self.config["immaterial"]]
-        values = without(self.config, [["immaterial"], *immaterial])
+        values = without(self.config, [["immaterial"], *immaterial, ["trainer", "callbacks"]])
+        if callbacks := changing(self.config.get("trainer")):
+            values["trainer"] = values["trainer"] | {"callbacks": callbacks}
         if self.is_old:
             self.require_known_to_old(values)
             return old_values(values)

@@ -1,5 +1,6 @@
 """From Hydra's configs to plain ones, and what our configs may ask for, such as `${random_seed:}`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -8,7 +9,7 @@ from zoo.errors import ZooError
 from zoo.installation import command
 from zoo.node.from_zoo import parent_of, with_parent
 from zoo.node.help import choices
-from zoo.node.node import canonical
+from zoo.node.node import Node, canonical, without
 from zoo.node.steps import total_steps
 from zoo.random import distinct_seed
 
@@ -23,6 +24,23 @@ def plain(config: DictConfig) -> dict[str, Any]:
     """A composed config as plain, resolved containers, without Hydra's own part; see also `with_parent`."""
     keys = [str(key) for key in config if key != "hydra"]
     return with_parent(containers(OmegaConf.masked_copy(config, keys), resolve=True))
+
+
+def node_of(config: DictConfig, overrides: Sequence[str]) -> Node:
+    """The node of a composed config, and what was typed for it."""
+    return Node(plain(config), overrides, spans_epochs(config))
+
+
+def spans_epochs(config: DictConfig) -> bool:
+    """Whether more epochs would be another training: other values of the identity follow from trainer.max_epochs."""
+    epochs, immaterial = OmegaConf.select(config, "trainer.max_epochs"), config.get("immaterial")
+    if not isinstance(epochs, int) or not OmegaConf.is_list(immaterial):  # which is refused elsewhere
+        return False
+    longer = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    OmegaConf.update(longer, "trainer.max_epochs", epochs + 1)
+    left_out = [["trainer", "max_epochs"], *(str(key).split(".") for key in immaterial)]
+    now, then = (without(plain(one), left_out) for one in (config, longer))
+    return canonical(now) != canonical(then)
 
 
 def containers(config: DictConfig, resolve: bool = False) -> dict[str, Any]:

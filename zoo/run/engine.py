@@ -6,6 +6,7 @@ import torch
 
 from zoo.engines import lanes
 from zoo.node.build import build
+from zoo.node.callbacks import changing
 from zoo.node.node import Node
 
 ENGINES = ("auto", "torch")
@@ -34,6 +35,8 @@ def unsupported(node: Node) -> str | None:
     for key in ("precision", "gradient_clip_val", "detect_anomaly"):
         if trainer.get(key):
             return f"trainer.{key}={trainer[key]}"
+    if callbacks := changing(trainer):  # a callback can't reach what the engine trains
+        return f"trainer.callbacks={callbacks[0]}"
     for group in ("schedule", "augmentation"):
         if set(config[group]) - {"name"}:
             return f"{group}={config[group]['name']}"

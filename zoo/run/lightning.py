@@ -56,9 +56,8 @@ def absent(*packages: str) -> Iterator[None]:
 
 with absent(*OPTIONAL):
     import pytorch_lightning as pl
-    from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
     from pytorch_lightning.loggers import Logger
     from pytorch_lightning.plugins.environments import LightningEnvironment
     from pytorch_lightning.profilers import Profiler
 
-__all__ = ["Checkpoint", "EarlyStopping", "LightningEnvironment", "Logger", "Profiler", "pl"]
+__all__ = ["LightningEnvironment", "Logger", "Profiler", "pl"]

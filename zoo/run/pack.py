@@ -37,7 +37,7 @@ class Pack(pl.LightningModule):
         config = nodes[0].config
         self.names = [node.name for node in nodes]
         self.seeds = [node.seed for node in nodes]
-        self.images = images
+        self.images = self.prepared = images
         self.epoch = epoch
         # of training that goes on from a zoo's: random streams and steps count on from there
         self.epochs_before = [epochs_before(node.config) for node in nodes]

@@ -44,27 +44,30 @@ def read_params(path: Path) -> dict[str, Any] | None:
 
 
 def finished_records(node: Node) -> list[Record] | None:
-    """The records of the node's run if it has nothing left to train: every state is there, and the last one is whole.
+    """The records of the node's run if it has nothing left to train: the last state is whole, and the others look so.
 
-    To read the others takes too long in a sweep of thousands: making a zoo does, and says which to delete.
+    All states of a run are files of one size. One that isn't is read; to read all takes too long in a sweep of
+    thousands: making a zoo does, and says which to delete.
     """
     records, damage = read_whole_records(node.run)
     if damage or not is_complete(records, node.max_epochs, node.config["stop_diverged"]):
         return None
+    sizes = [size_of(paths.checkpoint(node.run, epoch)) for epoch in range(len(records))]
     try:
-        check_state(node.run, records[-1])
+        for record, size in zip(records, sizes, strict=True):
+            if record is records[-1] or size != sizes[-1]:
+                check_state(node.run, record)
     except ZooError:
         return None
-    states = (paths.checkpoint(node.run, epoch) for epoch in range(len(records)))
-    return records if all(map(is_there, states)) else None
+    return records
 
 
-def is_there(path: Path) -> bool:
-    """Whether there is such a file, with something in it."""
+def size_of(path: Path) -> int | None:
+    """Bytes of a file; None if it is not there."""
     try:
-        return path.stat().st_size > 0
+        return path.stat().st_size
     except FileNotFoundError:
-        return False
+        return None
 
 
 def is_complete(records: list[Record], max_epochs: int, stop_diverged: bool = True) -> bool:

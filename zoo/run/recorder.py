@@ -34,7 +34,8 @@ class Recorder(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: Pack) -> None:  # type: ignore[override] # of packs alone
         self.started = time.perf_counter()
         # a run can be an epoch ahead of others in its pack: that epoch is trained again, to the same state
-        epoch, now = pl_module.epoch, environment(pl_module)
+        epoch = pl_module.epoch
+        now = {**environment(pl_module), "images": pl_module.prepared.digest}
         records = [read_records(run)[: epoch + 1] for run in self.runs]
         begun = all(records)
         for run in self.runs:

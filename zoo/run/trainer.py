@@ -11,9 +11,10 @@ from hydra.utils import get_object, instantiate
 
 from zoo.disk import paths
 from zoo.errors import ZooError, one_line
+from zoo.node.callbacks import as_list, require_possible
 from zoo.run import compiler
-from zoo.run.lightning import Checkpoint, EarlyStopping, LightningEnvironment, Logger, Profiler, pl
-from zoo.run.trainer_options import EPOCHS, KEPT, MATERIAL
+from zoo.run.lightning import LightningEnvironment, Logger, Profiler, pl
+from zoo.run.trainer_options import MATERIAL
 
 DEBUG_MODES = {True: "error", "warn": "warn", False: "default"}  # of PyTorch, by the values of `deterministic`
 
@@ -71,17 +72,11 @@ def loggers(options: Mapping[str, Any], folder: Path) -> bool | list[Logger]:
 
 def callbacks(options: Mapping[str, Any]) -> list[pl.Callback]:
     """What `trainer.callbacks` stands for. Raises ZooError for those that a zoo can't have."""
-    found = [made(one, "callbacks", pl.Callback) for one in as_list(options.get("callbacks") or [])]
-    for callback in found:
-        if isinstance(callback, EarlyStopping):
-            raise ZooError(f"trainer.callbacks, EarlyStopping: {EPOCHS}, so that you can stop at any when you use them")
-        if isinstance(callback, Checkpoint):
-            raise ZooError(f"trainer.callbacks, {type(callback).__name__}: {KEPT}")
+    given = as_list(options.get("callbacks"))
+    found = [made(one, "callbacks", pl.Callback) for one in given]
+    for callback, config in zip(found, given, strict=True):
+        require_possible(callback, config)
     return found
-
-
-def as_list(given: Any) -> list[Any]:
-    return given if isinstance(given, list) else [given] if given else []
 
 
 def made(config: Any, key: str, kind: type, folder: Path | None = None) -> Any:

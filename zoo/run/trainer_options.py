@@ -9,21 +9,21 @@ from typing import Any
 import torch
 
 from zoo.errors import ZooError
+from zoo.node.callbacks import EPOCHS, KEPT
 
-# What changes the trained models, and so is part of a node's identity. Packs do this, not the Trainer.
-MATERIAL = ("precision", "limit_train_batches", "gradient_clip_val", "gradient_clip_algorithm")
+# What changes the trained models, and so is part of a node's identity. Packs do this, not the Trainer; but for those
+# callbacks that are not known to only watch (see zoo.node.callbacks).
+MATERIAL = ("precision", "limit_train_batches", "gradient_clip_val", "gradient_clip_algorithm", "callbacks")
 
 # Where and how models are trained and looked at: `immaterial` in conf/train.yaml.
 IMMATERIAL = (
     *("accelerator", "devices", "deterministic", "benchmark", "detect_anomaly"),
-    *("logger", "log_every_n_steps", "default_root_dir", "callbacks", "profiler"),
+    *("logger", "log_every_n_steps", "default_root_dir", "profiler"),
     *("enable_checkpointing", "enable_progress_bar", "enable_model_summary", "enable_autolog_hparams"),
 )
 
 ONE_DEVICE = "a model is trained on one device by one process, and a sweep trains many at once: see docs/scaling.md"
 WHOLE_SPLITS = "every model is evaluated on all images of every split after every epoch"
-EPOCHS = "all models of a zoo are trained for trainer.max_epochs, and every epoch is kept"
-KEPT = "every epoch of every model is written already, as docs/zoo_format.md says"
 FEW_BATCHES = "for a quick try, give trainer.max_epochs=1 +trainer.limit_train_batches=1 zoo.name=try"
 
 REFUSED = {

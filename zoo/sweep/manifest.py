@@ -15,9 +15,10 @@ from zoo.format.train_metrics import train_metrics
 from zoo.node.node import Node, canonical, flattened
 from zoo.node.steps import batches_per_epoch
 
-# What all models of a zoo have in common: images, architecture, the user's code, how long is trained, what is recorded.
+# What all models of a zoo have in common: images, architecture, how long is trained, what is recorded.
 SHARED = ("data", "model", "trainer.max_epochs", "train_metrics")
-SHARED_GROUPS = ("data.", "sources.")
+SHARED_GROUPS = ("data.",)
+SOURCES = "sources."  # digests of the user's code, by config group
 
 Row = dict[str, Any]  # a node's values by the names one types
 
@@ -29,12 +30,14 @@ class Manifest:
     """The nodes of a sweep with their values, and the commands that they came by.
 
     `rows` of nodes whose values are not known (of a damaged sweep) are empty. `images`: the digest of dataset.pt.
+    `spans_epochs`: more epochs would not continue all of the nodes, see `zoo.node.node.Node`.
     """
 
     folder: Path
     rows: Mapping[str, Row] = field(default_factory=dict)
     commands: Sequence[Sequence[str]] = ()
     images: str | None = None
+    spans_epochs: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -51,7 +54,8 @@ class Manifest:
             rows = {name: config["protocol"] | row for name, row in read_nodes(folder).items()}
         rows |= rows_of_runs(folder, [name for name, row in rows.items() if row])
         rows = {name: row and with_train_metrics(row) for name, row in rows.items()}
-        return cls(folder, rows, config["commands"], config.get("images"))
+        spans = any(spans_training(row) for row in rows.values() if row)
+        return cls(folder, rows, config["commands"], config.get("images"), config.get("spans_epochs", spans) is True)
 
     def including(self, nodes: Mapping[str, Node], command: Sequence[str], images: str | None = None) -> Self:
         """The same with a command's nodes, which may be there already.
@@ -65,7 +69,8 @@ class Manifest:
             )
         rows = self.extended(nodes)
         commands = [*self.commands, *[list(command)] * (list(command) not in self.commands)]
-        grown = replace(self, rows=rows, commands=commands, images=self.images or images)
+        spans = self.spans_epochs or any(node.spans_epochs for node in nodes.values())
+        grown = replace(self, rows=rows, commands=commands, images=self.images or images, spans_epochs=spans)
         grown.require_one_protocol()
         return grown
 
@@ -81,7 +86,7 @@ class Manifest:
         if before is None or now is None or now == before:
             return {**self.rows, **new}
         reason = "was begun by version 0.1.0" if paths.old_nodes(self.folder).exists() else None
-        if any(spans_training(row) for row in self.rows.values() if row):
+        if self.spans_epochs:
             reason = f"trains to {before} epochs by a schedule that spans them all"
         if reason:
             raise ZooError(f"{self.folder} {reason}: it can't go on to {now}. Choose another zoo.name")
@@ -102,19 +107,25 @@ class Manifest:
         return distinct(self.rows.values())
 
     def require_one_protocol(self) -> None:
+        self.require_same_code()
         for key, found in self.values().items():
-            if len(found) == 1 or not is_shared(key):
-                continue
-            if key.startswith("sources."):
-                group = key.removeprefix("sources.")
+            if len(found) > 1 and is_shared(key):
                 raise ZooError(
-                    f"the code of {group} is not what it was when {self.folder} was begun "
-                    f"(kept in {paths.source(self.folder, group)}). Put that back, or choose another zoo.name"
+                    f"{self.folder} would hold models of different {key}: {', '.join(map(str, found))}. "
+                    "A zoo has one protocol: choose another zoo.name for these"
                 )
-            raise ZooError(
-                f"{self.folder} would hold models of different {key}: {', '.join(map(str, found))}. "
-                "A zoo has one protocol: choose another zoo.name for these"
-            )
+
+    def require_same_code(self) -> None:
+        """Of one choice of a config group, that is: others can be of other files."""
+        digests: dict[tuple[str, str], Any] = {}
+        for row in self.rows.values():
+            for key in [key for key in row if key.startswith(SOURCES)]:
+                group = key.removeprefix(SOURCES)
+                if digests.setdefault((group, str(row.get(group))), row[key]) != row[key]:
+                    raise ZooError(
+                        f"the code of {group} is not what it was when {self.folder} was begun "
+                        f"(kept in {paths.source(self.folder, group)}). Put that back, or choose another zoo.name"
+                    )
 
     def write(self) -> None:
         """Write both files; config.json, which says that this is a sweep, last."""
@@ -131,6 +142,7 @@ class Manifest:
                 "search_pattern": factors,
                 "protocol": protocol,
                 "commands": self.commands,
+                "spans_epochs": self.spans_epochs,
                 **({"images": self.images} if self.images else {}),
                 "released": {key: found[0] if len(found) == 1 else found for key, found in old.items()},
             },
@@ -151,10 +163,16 @@ def max_epochs(rows: Mapping[str, Row]) -> int | None:
 
 
 def spans_training(row: Row) -> bool:
-    """Whether a node's schedule has the number of all its training steps among its values."""
+    """Whether a node's schedule has the number of all its training steps, or epochs, among its values: what is known
+    of a sweep that doesn't say so (`spans_epochs`)."""
+    epochs = row["trainer.max_epochs"]
     batches = batches_per_epoch(row["data.train"], row["batch_size"], row.get("trainer.limit_train_batches"))
-    steps = batches * row["trainer.max_epochs"]
-    return any(key.startswith("schedule.") and value == steps for key, value in row.items())
+    spans = {batches * epochs} | ({epochs} if row.get("schedule.interval") == "epoch" else set())
+    return any(key.startswith("schedule.") and value in spans for key, value in row.items() if is_number(value))
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def distinct(rows: Iterable[Row]) -> dict[str, list[Any]]:

@@ -1,5 +1,6 @@
 """A sweep held by one process, ready to train in."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -48,7 +49,7 @@ def training(nodes: Iterable[Node], command: Sequence[str], wait: bool = False) 
             # read anew: another process may have written it before the lock was ours
             Manifest.read(folder).including(named, command, agreed_images(folder, images[folder])).write()
             descriptions[folder].joined(folder).write(folder)
-            keep_sources(folder, next(iter(named.values())))
+            keep_sources(folder, named.values())
             keep_images(folder, images[folder])
             held.enter_context(logged(folder, command, len(named)))
         yield nodes
@@ -89,12 +90,20 @@ def remove_leftovers(sweep: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def keep_sources(sweep: Path, node: Node) -> None:
-    """Keep the user's code as it was when the sweep began: its digest is part of the nodes' identity."""
-    for group, code in user_code(node.config).items():
-        kept = paths.source(sweep, group)
-        if not kept.exists():
-            files.write_bytes(kept, code.text)
+def keep_sources(sweep: Path, nodes: Iterable[Node]) -> None:
+    """Keep the user's code as it was when the sweep began: its digest is part of the nodes' identity.
+
+    The file that a group's choice names is `source_GROUP.py`; what it imports, and the files of other choices, have
+    their module's name behind that.
+    """
+    for node in {json.dumps(node.values.get("sources")): node for node in nodes}.values():
+        for group, code in user_code(node.config).items():
+            for module, text in code.texts.items():
+                kept = paths.source(sweep, group)
+                if kept.exists() and kept.read_bytes() != text:
+                    kept = paths.source(sweep, f"{group}_{module}")
+                if not kept.exists():
+                    files.write_bytes(kept, text)
 
 
 @contextmanager

@@ -3,10 +3,14 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from zoo.errors import ZooError
 from zoo.format.train_metrics import CHOICES
+from zoo.installation import CONF
 from zoo.node.node import MAX_NAME
 from zoo.run.engine import ENGINES
 
@@ -23,6 +27,10 @@ def check_config(config: Mapping[str, Any]) -> None:
     for group in NAMED:
         if "name" not in config[group]:
             raise ZooError(f"the YAML file of this {group} has no `name`: give it one, which the models' names show")
+    if config.get("immaterial") != immaterial():
+        raise ZooError(
+            "immaterial: what is no part of a model's name is the same for all sweeps, and can't be given in a command"
+        )
     if config["engine"] not in ENGINES:
         raise ZooError(f"unknown engine={config['engine']}: choose from {', '.join(ENGINES)}")
     if config["train_metrics"] not in CHOICES:
@@ -43,6 +51,12 @@ def check_config(config: Mapping[str, Any]) -> None:
             raise ZooError(f"{key}={value}: must be a whole number, {least} or more")
     if config["seed"] > MAX_SEED:
         raise ZooError(f"seed={config['seed']}: must not be greater than {MAX_SEED}")
+
+
+@cache
+def immaterial() -> list[str]:
+    """The keys that are no part of a node's identity, as conf/train.yaml has them."""
+    return list(OmegaConf.select(OmegaConf.load(CONF / "train.yaml"), "immaterial"))
 
 
 def check_choice(group: str, choice: Mapping[str, Any]) -> None:
