@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from zoo.data.images import Images
 from zoo.dataset import forward
+from zoo.dataset.batch import Batch
 from zoo.dataset.folder import LARGE
 from zoo.dataset.network import build_network, checked_vector, key_of
 from zoo.dataset.opening import open_source
@@ -130,20 +131,39 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     def __getitem__(self, index: Any) -> Any:
         """The sample at a position; a list of samples for a slice or several positions."""
         if isinstance(index, slice):
-            return self.__getitems__(range(len(self))[index])
+            return self.several(range(len(self))[index])
         if isinstance(index, Sequence | np.ndarray | Tensor) and np.ndim(index):
-            return self.__getitems__(index)
+            return self.several(index)
         if self.window is not None:
-            return self.__getitems__([index])[0]
+            return self.several([index])[0]
         model, epoch = divmod(int(self.rows[index]), self.mapped.shape[1])
         weights = self.mapped.state(model, epoch)
         properties = self.samples.one(self.samples.places[index], model, epoch)
         return weights if self.transform is None else self.transform(weights), properties
 
-    def __getitems__(self, indices: Any) -> list[tuple[Any, dict[str, Any]]]:
-        """Several samples at once, which is faster: PyTorch's DataLoader asks for its batches so."""
+    def __getitems__(self, indices: Any) -> Batch:
+        """Several samples at once: PyTorch's DataLoader asks for its batches so, and collates them by `collated`."""
+        return Batch(self, indices)
+
+    def several(self, indices: Any) -> list[tuple[Any, dict[str, Any]]]:
+        """The samples at several positions."""
         chosen = np.asarray(indices, dtype=np.int64)
         return list(zip(self.inputs(chosen), self.properties_of(chosen), strict=True))
+
+    def collated(self, indices: np.ndarray) -> list[Any]:
+        """The samples at several positions as one: weights [samples, ...], and properties with a value per sample."""
+        return [self.collated_inputs(indices), self.samples.collated(indices)]
+
+    def collated_inputs(self, indices: np.ndarray) -> Any:
+        """The weights of several samples [samples, ...], transformed; never a view of the file."""
+        if self.transform is not None and not getattr(self.transform, "batched", False):
+            return default_collate(self.inputs(indices))
+        rows = self.rows[indices]
+        weights = self.mapped.states(rows.ravel())
+        if weights.untyped_storage().nbytes() > weights.nbytes:  # would be sent whole from a worker process
+            weights = weights.clone()
+        weights = weights.view(*rows.shape, -1)
+        return weights if self.transform is None else self.transform(weights)
 
     def inputs(self, indices: Any) -> Sequence[Any]:
         """The weights of several samples, transformed."""

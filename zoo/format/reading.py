@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,17 @@ def damaged(path: Path | str, why: object) -> ZooError:
 
 def is_plain_name(name: Any) -> bool:
     return isinstance(name, str) and PLAIN_NAME.fullmatch(name) is not None
+
+
+def are_plain_names(names: Sequence[Any]) -> bool:
+    """Whether all are: of a million names, looked at as one text where that can tell."""
+    if all(isinstance(name, str) for name in names):
+        text = "".join(names)
+        no_control = text.isascii() and text.isprintable()
+        short = 1 <= min(map(len, names), default=1) and max(map(len, names), default=1) <= 255
+        if no_control and short and "/" not in text and "\\" not in text:
+            return "." not in names and ".." not in names
+    return all(map(is_plain_name, names))
 
 
 def require_file(path: Path) -> None:
