@@ -98,7 +98,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     @property
     def large(self) -> bool:
         """Then its tables are read, and errors in them are seen, when they are first used."""
-        return self.mapped.shape[0] * self.mapped.shape[1] > LARGE
+        return self.mapped.shape[0] * self.mapped.shape[1] >= LARGE
 
     @cached_property
     def models(self) -> pd.DataFrame:

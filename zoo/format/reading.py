@@ -28,13 +28,13 @@ def is_plain_name(name: Any) -> bool:
 
 
 def are_plain_names(names: Sequence[Any]) -> bool:
-    """Whether all are: of a million names, looked at as one text where that can tell."""
-    if all(isinstance(name, str) for name in names):
+    """Whether all are. Those of a million models are looked at as one text, if that can tell."""
+    try:
         text = "".join(names)
-        no_control = text.isascii() and text.isprintable()
-        short = 1 <= min(map(len, names), default=1) and max(map(len, names), default=1) <= 255
-        if no_control and short and "/" not in text and "\\" not in text:
-            return "." not in names and ".." not in names
+    except TypeError:
+        return False
+    if text.isascii() and text.isprintable() and "/" not in text and "\\" not in text:
+        return all(1 <= length <= 255 for length in set(map(len, names))) and "." not in names and ".." not in names
     return all(map(is_plain_name, names))
 
 
