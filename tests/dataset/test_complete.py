@@ -7,18 +7,23 @@ import re
 import shutil
 import threading
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset, default_collate
+from torchvision.transforms import Compose
 
 from zoo import PropertyPrediction, Reconstruction, SequencePrediction, ZooDataset, read_models
 from zoo.dataset.splits import seeded_splits
+from zoo.dataset.transforms import Align, Erase, Noise, PermutationSpec, Permute, Standardise, Statistics, Tokenise
 from zoo.disk import paths
 from zoo.errors import ZooError
+from zoo.format.architecture import Architecture
+from zoo.models.cnn import CNNSmall
 
 
 def test_seeded_splits() -> None:
@@ -210,3 +215,88 @@ def test_the_documented_examples_run(zoo: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(blocks) > 5
     monkeypatch.chdir(zoo.parent)
     exec("\n".join(blocks), {})
+
+
+def one_by_one(batch: Any) -> Any:
+    """What PyTorch collates of a batch's samples."""
+    return default_collate(list(batch))
+
+
+def require_equal(found: Any, expected: Any) -> None:
+    """Of two batches: types, numbers and texts."""
+    if isinstance(expected, torch.Tensor):
+        assert found.dtype == expected.dtype
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+    elif isinstance(expected, dict):
+        assert list(found) == list(expected)
+        require_equal(list(found.values()), list(expected.values()))
+    elif isinstance(expected, str):
+        assert found == expected
+    else:
+        assert type(found) is type(expected) and len(found) == len(expected)
+        for pair in zip(found, expected, strict=True):
+            require_equal(*pair)
+
+
+@pytest.mark.parametrize("window", [None, 2])
+@pytest.mark.parametrize("transform", [None, torch.neg])
+def test_a_batch_gathered_at_once_is_that_of_its_samples(zoo: Path, window: int | None, transform: Any) -> None:
+    for finite in (True, False):
+        dataset = ZooDataset(zoo, finite=finite, window=window, transform=transform)
+        for chosen in (dataset, PropertyPrediction(dataset, ["test_acc", "ggap"]), Subset(dataset, [5, 2, 0])):
+            gathered = DataLoader(chosen, batch_size=7)
+            require_equal(list(gathered), list(DataLoader(chosen, batch_size=7, collate_fn=one_by_one)))
+
+
+def test_a_batch_is_no_view_of_the_file(zoo: Path) -> None:
+    dataset = ZooDataset(zoo)
+    [(weights, _), *_] = DataLoader(dataset, batch_size=8)
+    assert weights.untyped_storage().nbytes() == weights.nbytes
+    batch = dataset.__getitems__([3, 1])
+    assert [properties["epoch"] for _, properties in batch] == [3, 1] and len(batch) == 2
+    assert torch.equal(batch[1][0], dataset[1][0]) and len(batch[:1]) == 1
+
+
+TRANSFORMS: dict[str, Callable[[ZooDataset], Any]] = {
+    "Standardise": lambda dataset: Standardise(dataset.architecture).fit(dataset.weights),
+    "Tokenise": lambda dataset: Tokenise(dataset.architecture),
+    "Statistics": lambda dataset: Statistics(dataset.architecture),
+    "Align": lambda dataset: Align(PermutationSpec.of(CNNSmall(1)), dataset.weights[-1]),
+    "Align, window": lambda dataset: Align(PermutationSpec.of(CNNSmall(1)), dataset.weights[-1], window=True),
+    "Compose": lambda dataset: Compose([TRANSFORMS["Standardise"](dataset), Tokenise(dataset.architecture)]),
+}
+
+
+def require_batches_as_samples(zoo: Path, name: str, window: int | None, **options: Any) -> None:
+    transform = TRANSFORMS[name](ZooDataset(zoo))
+    dataset = ZooDataset(zoo, transform=transform, window=window)
+    loader = DataLoader(dataset, batch_size=5, **options)
+    for number, (found, _) in enumerate(loader):
+        expected = default_collate([dataset[index][0] for index in range(5 * number, min(5 * number + 5, len(dataset)))])
+        parts = zip(found, expected, strict=True) if isinstance(expected, tuple) else [(found, expected)]
+        for pair in parts:
+            torch.testing.assert_close(*pair, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_of_a_batch_is_that_of_each_sample(zoo: Path, name: str) -> None:
+    require_batches_as_samples(zoo, name, 2 if "window" in name else None)
+
+
+@pytest.mark.parametrize(
+    "method", [pytest.param("fork", marks=pytest.mark.slow), pytest.param("spawn", marks=pytest.mark.slow)]
+)
+def test_batches_are_transformed_in_processes(zoo: Path, method: str) -> None:
+    require_batches_as_samples(zoo, "Compose", 2, num_workers=2, multiprocessing_context=method)
+
+
+def test_random_transforms_of_a_batch_differ_by_sample(zoo: Path) -> None:
+    network = CNNSmall(1)
+    for transform in (
+        Permute(PermutationSpec.of(network), seed=0),
+        Noise(Architecture.of(network), 0.1, seed=0),
+        Erase(Architecture.of(network), 0.5, seed=0),
+    ):
+        dataset = Subset(ZooDataset(zoo, transform=transform), [9] * 4)
+        [(weights, _)] = DataLoader(dataset, batch_size=4)
+        assert len(weights.unique(dim=0)) == 4

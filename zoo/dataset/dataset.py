@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
+from torchvision.transforms import Compose
 
 from zoo.data.images import Images
 from zoo.dataset import forward
@@ -78,8 +79,8 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         unfinished or diverged models. `max_weight` leaves out states with a larger |weight|, for which all are read.
 
         `window`: how many consecutive epochs, of those asked for, a sample has. `transform` gets a sample's weights;
-        what it returns stands in their place. If it has a true attribute `batched`, it is given a loader's whole batch
-        at once. `trust` allows that code in the zoo is run, where the class of its models is not known here.
+        what it returns stands in their place. If it has a true attribute `batched`, as those of zoo.dataset.transforms
+        have, it is given a loader's whole batch at once: weights [batch, parameters] or [batch, window, parameters]. `trust` allows that code in the zoo is run, where the class of its models is not known here.
 
         Raises ZooError for what is no zoo, a damaged file, and an unknown epoch, split or column.
         """
@@ -156,7 +157,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
 
     def collated_inputs(self, indices: np.ndarray) -> Any:
         """The weights of several samples [samples, ...], transformed; never a view of the file."""
-        if self.transform is not None and not getattr(self.transform, "batched", False):
+        if self.transform is not None and not is_batched(self.transform):
             return default_collate(self.inputs(indices))
         rows = self.rows[indices]
         weights = self.mapped.states(rows.ravel())
@@ -168,8 +169,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     def inputs(self, indices: Any) -> Sequence[Any]:
         """The weights of several samples, transformed."""
         rows = self.rows[np.asarray(indices, dtype=np.int64)]
-        if getattr(self.transform, "batched", False):
-            assert self.transform
+        if self.transform is not None and is_batched(self.transform):
             return unbound(self.transform(self.mapped.states(rows.ravel()).view(*rows.shape, -1)))
         weights = list(map(self.mapped.states, rows)) if self.window else self.single(rows)
         return weights if self.transform is None else list(map(self.transform, weights))
@@ -335,6 +335,13 @@ def opened(several: Sequence[Path]) -> Several:
 
 def reopened(kind: type[ZooDataset], paths: Paths, options: dict[str, Any]) -> ZooDataset:
     return kind(paths, **options)
+
+
+def is_batched(transform: Transform) -> bool:
+    """Whether it takes a whole batch. Of several, one after another, all must."""
+    if isinstance(transform, Compose):
+        return all(map(is_batched, transform.transforms))
+    return bool(getattr(transform, "batched", False))
 
 
 def unbound(batch: Any) -> Sequence[Any]:

@@ -24,6 +24,8 @@ class Tokenise:
     running variances of a batch norm are layers of their own. CNN-s has 48 tokens, 201 wide.
     """
 
+    batched = True
+
     def __init__(self, architecture: Architecture, width: int | None = None, batch_norm: bool = True):
         """`width`: of tokens, None for as wide as the widest channel; a channel that is wider becomes several tokens at
         the same layer and channel. Without `batch_norm`, batch norms have no tokens.
