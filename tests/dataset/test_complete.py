@@ -272,7 +272,9 @@ def require_batches_as_samples(zoo: Path, name: str, window: int | None, **optio
     dataset = ZooDataset(zoo, transform=transform, window=window)
     loader = DataLoader(dataset, batch_size=5, **options)
     for number, (found, _) in enumerate(loader):
-        expected = default_collate([dataset[index][0] for index in range(5 * number, min(5 * number + 5, len(dataset)))])
+        expected = default_collate(
+            [dataset[index][0] for index in range(5 * number, min(5 * number + 5, len(dataset)))]
+        )
         parts = zip(found, expected, strict=True) if isinstance(expected, tuple) else [(found, expected)]
         for pair in parts:
             torch.testing.assert_close(*pair, rtol=0, atol=1e-6)

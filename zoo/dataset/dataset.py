@@ -15,7 +15,6 @@ from torchvision.transforms import Compose
 from zoo.data.images import Images
 from zoo.dataset import forward
 from zoo.dataset.batch import Batch
-from zoo.dataset.folder import LARGE
 from zoo.dataset.network import build_network, checked_vector, key_of
 from zoo.dataset.opening import open_source
 from zoo.dataset.properties import Properties
@@ -23,6 +22,7 @@ from zoo.dataset.selection import BEST, LAST, Epochs, Selection, checked_epochs
 from zoo.dataset.several import Several
 from zoo.dataset.splits import SPLITS, split_models
 from zoo.errors import ZooError
+from zoo.format import binary_tables
 
 __all__ = ["SPLITS", "ZooDataset", "split_models"]
 
@@ -79,8 +79,10 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         unfinished or diverged models. `max_weight` leaves out states with a larger |weight|, for which all are read.
 
         `window`: how many consecutive epochs, of those asked for, a sample has. `transform` gets a sample's weights;
-        what it returns stands in their place. If it has a true attribute `batched`, as those of zoo.dataset.transforms
-        have, it is given a loader's whole batch at once: weights [batch, parameters] or [batch, window, parameters]. `trust` allows that code in the zoo is run, where the class of its models is not known here.
+        what it returns stands in their place. If it has a true attribute `batched`, as those of
+        zoo.dataset.transforms have, it is given a loader's whole batch at once: weights [batch, parameters] or
+        [batch, window, parameters]. `trust` allows that code in the zoo is run, where the class of its models is not
+        known here.
 
         Raises ZooError for what is no zoo, a damaged file, and an unknown epoch, split or column.
         """
@@ -99,7 +101,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     @property
     def large(self) -> bool:
         """Then its tables are read, and errors in them are seen, when they are first used."""
-        return self.mapped.shape[0] * self.mapped.shape[1] >= LARGE
+        return self.mapped.shape[0] * self.mapped.shape[1] >= binary_tables.LARGE
 
     @cached_property
     def models(self) -> pd.DataFrame:

@@ -18,9 +18,6 @@ from zoo.format.reading import checking, damaged, json_object_in, reading, requi
 from zoo.format.runs import Runs
 from zoo.format.weights import Shards, Weights
 
-# States. The tables of a larger zoo take seconds to read, and are read and checked when they are first used.
-LARGE = binary_tables.LARGE
-
 
 class ZooSource:
     """A zoo, wherever its files are: those who derive from this say how one is read, and set `weights` first."""
@@ -54,7 +51,7 @@ class ZooSource:
         if length != self.architecture.length:
             raise self.contradiction(f"a vector of {self.architecture.length} numbers in its architecture")
         self.pattern  # noqa: B018
-        if count * epochs < LARGE:
+        if count * epochs < binary_tables.LARGE:
             self.states  # noqa: B018
             self.factors  # noqa: B018
 
@@ -74,7 +71,7 @@ class ZooSource:
     def tables(self) -> binary_tables.Tables:
         """Those of a large zoo in binary, if they are there and of these very texts; not yet checked."""
         path, (count, epochs, _) = paths.binary_tables(self.root), self.weights.shape
-        if count * epochs < LARGE or not self.has(path):
+        if count * epochs < binary_tables.LARGE or not self.has(path):
             return {}
         digests = [self.digest(place(self.root)) for place in (paths.models, paths.metrics)]
         return binary_tables.unpacked(path, self.buffer(path), *digests) or {}

@@ -18,7 +18,8 @@ from zoo.disk import files, paths
 from zoo.format import tables
 from zoo.format.reading import checking, damaged
 
-LARGE = 2**18  # states, from which on a zoo has them
+# States, from which on a zoo has them. Without them, tables take seconds to read: so they are read when first used.
+LARGE = 2**18
 HEADER_BYTES = 2**20  # the longest header that is read
 DTYPES = {"I64": "<i8", "I32": "<i4", "F64": "<f8", "BOOL": "?", "U8": "u1"}
 MODELS, STATES = "models", "states"
