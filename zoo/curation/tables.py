@@ -81,8 +81,11 @@ def of_binary_tables(zoo: OpenZoo) -> Iterator[Finding]:
     path, texts = paths.binary_tables(zoo.path), (paths.models(zoo.path), paths.metrics(zoo.path))
     digests = [files.sha256(text.read_bytes()) for text in texts]
     found = binary_tables.unpacked(path, memoryview(path.read_bytes()), *digests)
+    if found is None:
+        yield Finding(NAMES[paths.binary_tables], "is of other tables than the texts beside it")
+        return
     for name, table in ((binary_tables.MODELS, zoo.models), (binary_tables.STATES, zoo.states)):
-        if found is None or not found[name].equals(table):
+        if not found[name].equals(table):
             yield Finding(NAMES[paths.binary_tables], f"has another table of {name} than the text beside it")
 
 

@@ -20,18 +20,18 @@ class Collates(Protocol):
 class Pending(Sequence[Any]):
     """A sample of a batch that is made when it is looked into; its type tells `default_collate` what to do."""
 
-    def __init__(self, dataset: Collates, index: int):
-        self.dataset, self.index = dataset, index
+    def __init__(self, dataset: Collates, position: int):
+        self.dataset, self.position = dataset, position
 
     def __len__(self) -> int:
         return 2
 
     def __getitem__(self, part: Any) -> Any:
-        [sample] = self.dataset.several(np.array([self.index]))
+        [sample] = self.dataset.several(np.array([self.position]))
         return sample[part]
 
     def __iter__(self) -> Iterator[Any]:
-        [sample] = self.dataset.several(np.array([self.index]))
+        [sample] = self.dataset.several(np.array([self.position]))
         return iter(sample)
 
 
@@ -64,7 +64,7 @@ class Batch(Sequence[Any]):
 def collate(batch: Batch | Sequence[Pending], *, collate_fn_map: Any = None) -> Any:
     """What `default_collate` does with samples that are pending."""
     if not isinstance(batch, Batch):  # picked from several
-        batch = Batch(batch[0].dataset, [sample.index for sample in batch])
+        batch = Batch(batch[0].dataset, [sample.position for sample in batch])
     return batch.dataset.collated(batch.indices)
 
 

@@ -160,7 +160,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     def collated_inputs(self, indices: np.ndarray) -> Any:
         """The weights of several samples [samples, ...], transformed; never a view of the file."""
         if self.transform is not None and not is_batched(self.transform):
-            return default_collate(self.inputs(indices))
+            return default_collate(list(self.inputs(indices)))
         rows = self.rows[indices]
         weights = self.mapped.states(rows.ravel())
         if weights.untyped_storage().nbytes() > weights.nbytes:  # would be sent whole from a worker process
