@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate
-from torchvision.transforms import Compose
 
 from zoo.data.images import Images
 from zoo.dataset import forward
@@ -339,10 +338,10 @@ def reopened(kind: type[ZooDataset], paths: Paths, options: dict[str, Any]) -> Z
     return kind(paths, **options)
 
 
-def is_batched(transform: Transform) -> bool:
+def is_batched(transform: Any) -> bool:
     """Whether it takes a whole batch. Of several, one after another, all must."""
-    if isinstance(transform, Compose):
-        return all(map(is_batched, transform.transforms))
+    if type(transform).__name__ == "Compose":  # torchvision's, which takes long to import
+        return all(map(is_batched, getattr(transform, "transforms", [None])))
     return bool(getattr(transform, "batched", False))
 
 
