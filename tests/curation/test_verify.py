@@ -15,11 +15,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.conftest import flipped, forget_digests
+from zoo import ZooDataset
 from zoo.curation.archive import verify_archive
 from zoo.curation.verification import verify
 from zoo.disk import files, paths
 from zoo.errors import ZooError
-from zoo.format import manifest
+from zoo.format import binary_tables, manifest
+from zoo.format.architecture import Architecture
 from zoo.format.record import read_records
 
 Damage = Callable[[Path], object]
@@ -346,3 +348,20 @@ def test_the_command_says_what_it_found(zoo: Path, tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1] == f"{copy}: {len(manifest.read(zoo)) + 1} files; 1 finding"
     assert (run(zoo).returncode, run(zoo).stdout) == (0, "")
     assert "is no zoo" in run(tmp_path).stderr
+
+
+def test_binary_tables_are_compared_with_the_text(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = copied(zoo, tmp_path)
+    monkeypatch.setattr(binary_tables, "LARGE", 5)
+    variants = len(Architecture.load(paths.architecture(copy)).variants)
+    binary_tables.write(copy, 4, variants)
+    anew(copy)
+    assert not findings(copy)
+    texts = [path.read_bytes() for path in (paths.models(copy), paths.metrics(copy))]
+    both = {"models": ZooDataset(copy).models.assign(seed=7), "states": ZooDataset(copy).states}
+    paths.binary_tables(copy).write_bytes(binary_tables.packed(both, *texts))
+    anew(copy)
+    assert findings(copy) == ["tables.safetensors has another table of models than the text beside it"]
+    paths.binary_tables(copy).write_bytes(binary_tables.packed(both, b"", b""))
+    anew(copy)
+    assert findings(copy) == ["tables.safetensors is of other tables than the texts beside it"]

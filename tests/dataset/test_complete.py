@@ -7,18 +7,30 @@ import re
 import shutil
 import threading
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset, default_collate
+from torchvision.transforms import Compose
 
+from tests.dataset.test_damaged_zoos import make
 from zoo import PropertyPrediction, Reconstruction, SequencePrediction, ZooDataset, read_models
+from zoo.analyze import make_zoo
 from zoo.dataset.splits import seeded_splits
-from zoo.disk import paths
+from zoo.dataset.transforms import Align, Erase, Noise, PermutationSpec, Permute, Standardise, Statistics, Tokenise
+from zoo.disk import files, paths
 from zoo.errors import ZooError
+from zoo.format import tables
+from zoo.format.architecture import Architecture
+from zoo.format.weights import Shards
+from zoo.format.zoo_writer import ZooWriter
+from zoo.models.cnn import CNNSmall
+from zoo.models.known import known_model
 
 
 def test_seeded_splits() -> None:
@@ -210,3 +222,213 @@ def test_the_documented_examples_run(zoo: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(blocks) > 5
     monkeypatch.chdir(zoo.parent)
     exec("\n".join(blocks), {})
+
+
+def one_by_one(batch: Any) -> Any:
+    """What PyTorch collates of a batch's samples."""
+    return default_collate(list(batch))
+
+
+def require_equal(found: Any, expected: Any) -> None:
+    """Of two batches: types, numbers and texts."""
+    if isinstance(expected, torch.Tensor):
+        assert found.dtype == expected.dtype
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+    elif isinstance(expected, dict):
+        assert list(found) == list(expected)
+        require_equal(list(found.values()), list(expected.values()))
+    elif isinstance(expected, str):
+        assert found == expected
+    else:
+        assert type(found) is type(expected) and len(found) == len(expected)
+        for pair in zip(found, expected, strict=True):
+            require_equal(*pair)
+
+
+@pytest.mark.parametrize("window", [None, 2])
+@pytest.mark.parametrize("transform", [None, torch.neg])
+def test_a_batch_gathered_at_once_is_that_of_its_samples(zoo: Path, window: int | None, transform: Any) -> None:
+    for finite in (True, False):
+        dataset = ZooDataset(zoo, finite=finite, window=window, transform=transform)
+        for chosen in (dataset, PropertyPrediction(dataset, ["test_acc", "ggap"]), Subset(dataset, [5, 2, 0])):
+            gathered = DataLoader(chosen, batch_size=7)
+            require_equal(list(gathered), list(DataLoader(chosen, batch_size=7, collate_fn=one_by_one)))
+
+
+def test_a_batch_is_no_view_of_the_file(zoo: Path) -> None:
+    dataset = ZooDataset(zoo)
+    [(weights, _), *_] = DataLoader(dataset, batch_size=8)
+    assert weights.untyped_storage().nbytes() == weights.nbytes
+    batch = dataset.__getitems__([3, 1])
+    assert [properties["epoch"] for _, properties in batch] == [3, 1] and len(batch) == 2
+    assert torch.equal(batch[1][0], dataset[1][0]) and len(batch[:1]) == 1
+
+
+TRANSFORMS: dict[str, Callable[[ZooDataset], Any]] = {
+    "Standardise": lambda dataset: Standardise(dataset.architecture).fit(dataset.weights),
+    "Tokenise": lambda dataset: Tokenise(dataset.architecture),
+    "Statistics": lambda dataset: Statistics(dataset.architecture),
+    "Align": lambda dataset: Align(PermutationSpec.of(CNNSmall(1)), dataset.weights[-1]),
+    "Align, window": lambda dataset: Align(PermutationSpec.of(CNNSmall(1)), dataset.weights[-1], window=True),
+    "Compose": lambda dataset: Compose([TRANSFORMS["Standardise"](dataset), Tokenise(dataset.architecture)]),
+}
+
+
+def require_batches_as_samples(zoo: Path, name: str, window: int | None, **options: Any) -> None:
+    transform = TRANSFORMS[name](ZooDataset(zoo))
+    dataset = ZooDataset(zoo, transform=transform, window=window)
+    loader = DataLoader(dataset, batch_size=5, **options)
+    for number, (found, _) in enumerate(loader):
+        expected = default_collate(
+            [dataset[index][0] for index in range(5 * number, min(5 * number + 5, len(dataset)))]
+        )
+        parts = zip(found, expected, strict=True) if isinstance(expected, tuple) else [(found, expected)]
+        for pair in parts:
+            torch.testing.assert_close(*pair, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_of_a_batch_is_that_of_each_sample(zoo: Path, name: str) -> None:
+    require_batches_as_samples(zoo, name, 2 if "window" in name else None)
+
+
+@pytest.mark.parametrize(
+    "method", [pytest.param("fork", marks=pytest.mark.slow), pytest.param("spawn", marks=pytest.mark.slow)]
+)
+def test_batches_are_transformed_in_processes(zoo: Path, method: str) -> None:
+    require_batches_as_samples(zoo, "Compose", 2, num_workers=2, multiprocessing_context=method)
+
+
+def test_random_transforms_of_a_batch_differ_by_sample(zoo: Path) -> None:
+    network = CNNSmall(1)
+    for transform in (
+        Permute(PermutationSpec.of(network), seed=0),
+        Noise(Architecture.of(network), 0.1, seed=0),
+        Erase(Architecture.of(network), 0.5, seed=0),
+    ):
+        dataset = Subset(ZooDataset(zoo, transform=transform), [9] * 4)
+        [(weights, _)] = DataLoader(dataset, batch_size=4)
+        assert len(weights.unique(dim=0)) == 4
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["zoo.models.cnn.CNNSmall", "torch.nn.Linear", "torch.nn.modules.linear.Linear", "torchvision.models.vgg11"],
+)
+def test_known_classes(target: str) -> None:
+    assert known_model(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["torch.nn.init.normal_", "torch.nn.functional.relu", "torch.nn.Parameter", "torch.nn.modules.conv.Linear"],
+)
+def test_other_names_are_not_known(target: str) -> None:
+    assert known_model(target) is None
+
+
+class FewModels:
+    """A source of made-up models: what `predict` and networks need of one."""
+
+    def __init__(self, choices: Sequence[dict[str, Any]], networks: Sequence[torch.nn.Module]):
+        self.path, self.choices, self.factors = Path("few"), choices, ["model.activation"]
+        self.architecture = Architecture.of(networks[0])
+        states = [self.architecture.flatten(network.state_dict(), 0) for network in networks]
+        self.weights = Shards([torch.stack(states)[:, None].detach()])
+        records = [[dict.fromkeys(tables.LOSSES_AND_ACCURACIES, 0.5) | {"diverged": False}] for _ in networks]
+        self.states = tables.states(records)
+        params = [{"node": f"n{number}", "model.activation": str(choice)} for number, choice in enumerate(choices)]
+        self.models = tables.models(params, [0] * len(networks), self.factors, self.states, 0)
+
+    def params(self, model: int) -> dict[str, Any]:
+        return {"config": {"model": self.choices[model]}}
+
+
+def dataset_of(monkeypatch: pytest.MonkeyPatch, choices: Sequence[dict[str, Any]]) -> ZooDataset:
+    torch.manual_seed(0)
+    builders = [known_model(choice["_target_"]) for choice in choices]
+    networks = [
+        build(**{key: value for key, value in choice.items() if key != "_target_"})
+        for build, choice in zip(builders, choices, strict=True)
+        if build
+    ]
+    monkeypatch.setattr("zoo.dataset.dataset.open_source", lambda path: FewModels(choices, networks))
+    return ZooDataset("few")
+
+
+def require_predictions(dataset: ZooDataset, images: torch.Tensor) -> None:
+    outputs = dataset.predict(images, models_at_once=2, images_at_once=2)
+    for index in range(len(dataset)):
+        with torch.no_grad():
+            torch.testing.assert_close(outputs[index], dataset.model(index)(images), rtol=1e-4, atol=1e-5)
+
+
+def test_predictions_of_mixed_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["tanh", "relu", "gelu", "tanh", "relu"]
+    choices = [{"_target_": "zoo.models.cnn.CNNSmall", "channels_in": 1, "activation": name} for name in names]
+    dataset = dataset_of(monkeypatch, choices)
+    require_predictions(dataset, torch.rand(3, 1, 28, 28))
+    assert torch.equal(dataset.predict(torch.rand(0, 1, 28, 28)), torch.empty(5, 0, 10))
+
+
+def test_predictions_with_batch_norms(monkeypatch: pytest.MonkeyPatch) -> None:
+    choices = [{"_target_": "zoo.models.resnet.ResNet18", "channels_in": 1, "classes": 3}] * 2
+    dataset = dataset_of(monkeypatch, choices)
+    for name, value in (("running_mean", 0.3), ("running_var", 2.0)):
+        for entry in dataset.architecture.tensors:
+            if entry.name == name:
+                dataset.mapped.states(np.arange(2))[:, entry.start : entry.start + entry.length] = value
+    require_predictions(dataset, torch.rand(3, 1, 8, 8))
+
+
+def test_predictions_of_a_class_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = dataset_of(monkeypatch, [{"_target_": "torch.nn.Linear", "in_features": 4, "out_features": 2}] * 3)
+    require_predictions(dataset, torch.rand(3, 4))
+
+
+def test_several_zoos_of_other_epochs_and_architectures(tmp_path: Path) -> None:
+    first = make(tmp_path / "first", 2**20)
+    second = made_of(tmp_path / "second", torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)), 5)
+    both = ZooDataset([first, second])
+    assert both.mapped.shape == (6, 5, 22) and both.models["variant"].tolist() == [0, 0, 1, 1, 0, 0]
+    assert len(both) == len(ZooDataset(first)) + 10 and both.epochs == [0, 1, 2, 3, 4]
+    assert torch.equal(both.weights[-10:], ZooDataset(second).weights)
+    assert torch.equal(both[len(both) - 1][0], ZooDataset(second)[9][0])
+    whole = ZooDataset([first, second], finite=False)
+    assert whole.weights[3].isnan().all() and torch.isnan(torch.tensor(whole[3][1]["test_acc"]))
+    other = made_of(tmp_path / "other", torch.nn.Linear(2, 3), 3)
+    with pytest.raises(ZooError, match=r"other has another architecture than .*first.*open it alone"):
+        ZooDataset([first, other])
+
+
+def made_of(zoo: Path, network: torch.nn.Module, epochs: int) -> Path:
+    """Two models of made-up numbers."""
+    zoo.mkdir()
+    architecture = Architecture.of(network)
+    record = dict.fromkeys(tables.LOSSES_AND_ACCURACIES, 0.5) | {"diverged": False}
+    with ZooWriter(zoo, architecture, epochs - 1, ["seed"]) as writer:
+        for seed in range(2):
+            states = torch.rand(epochs, architecture.length, generator=torch.Generator().manual_seed(seed))
+            writer.add({"node": f"{zoo.name}{seed}", "seed": seed}, 0, [record] * epochs, states)
+    files.write_json(paths.config(zoo), {"search_pattern": {"seed": [0, 1]}, "protocol": {}})
+    return zoo
+
+
+def test_shards_in_random_order(tmp_path: Path) -> None:
+    whole = ZooDataset(make(tmp_path / "whole", 2**20))
+    sharded = ZooDataset(make(tmp_path / "sharded", 1))
+    assert len(sharded.mapped.shards) == 4 and len(whole.mapped.shards) == 1
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0)).repeat(3).tolist()
+    [(expected, _)] = DataLoader(Subset(whole, order), batch_size=len(order))
+    [(found, _)] = DataLoader(Subset(sharded, order), batch_size=len(order))
+    assert torch.equal(found, expected) and torch.equal(found[0], whole[order[0]][0])
+
+
+def test_a_compact_zoo_in_a_zip_file(zoo: Path, sweep: Path, tmp_path: Path, without_drawing: None) -> None:
+    make_zoo(sweep, tmp_path / "small", files_of_runs="compact")
+    assert paths.runs_archive(tmp_path / "small").exists()
+    shutil.rmtree(tmp_path / "small")
+    packed = ZooDataset(tmp_path / "small.zip")
+    assert torch.equal(packed.weights, ZooDataset(zoo).weights)
+    assert torch.equal(packed.vector(packed.model(5, 2)), packed[5 * 4 + 2][0])
+    assert packed.source.params(0)["node"] == packed.models["node"][0]

@@ -1,12 +1,9 @@
 """Which classes and functions a params.json may name: those of PyTorch and of this package that train models.
 
-Whoever wrote a zoo wrote its params.json. So a name there is compared with names that are known, before anything of it
-is imported, and is never followed through the attributes of a module to what that imports.
+For models see `zoo.models.known`; here, too, a name is compared, and never followed to what a module imports.
 """
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -16,32 +13,13 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
-import zoo.models
 from zoo.disk import paths
 from zoo.errors import ZooError, one_line
 from zoo.format.architecture import Architecture
 from zoo.format.model_source import arguments
+from zoo.models.known import is_class, known_model
 
-OWN = tuple(f"zoo.models.{module.name}" for module in pkgutil.iter_modules(zoo.models.__path__))
-TORCHVISION = "torchvision.models"
 HYDRAS = ("_target_", "_partial_")  # the keys with an underscore that a choice can have
-
-Builder = Callable[..., nn.Module]
-
-
-def known_model(target: str) -> Builder | None:
-    """A class of zoo.models, or one of torchvision's models; None if the name is neither's."""
-    module, _, name = target.rpartition(".")
-    if module in OWN:
-        found = getattr(importlib.import_module(module), name, None)
-        return found if is_class(found, nn.Module) and found.__module__ == module else None
-    if module == TORCHVISION or module.startswith(f"{TORCHVISION}."):
-        from torchvision import models  # takes a second
-
-        builders = {builder: models.get_model_builder(builder) for builder in models.list_models(models)}
-        found = builders.get(name)
-        return found if found and module in (TORCHVISION, found.__module__) else None
-    return None
 
 
 def known_optimizer(target: str) -> bool:
@@ -63,10 +41,6 @@ def member(target: str, module: ModuleType) -> Any:
     return getattr(module, name, None) if place == module.__name__ else None
 
 
-def is_class(found: Any, kind: type) -> bool:
-    return isinstance(found, type) and issubclass(found, kind)
-
-
 def build_known(path: Path, params: Mapping[str, Any], architecture: Architecture, trusted: Path | None) -> nn.Module:
     """The model of a params.json (which is at `path`), with fresh weights.
 
@@ -78,8 +52,8 @@ def build_known(path: Path, params: Mapping[str, Any], architecture: Architectur
     known = known_model(target)
     if known is None and trusted is None:
         raise ZooError(
-            f"{path} names the model {target}, which is none of this package's or torchvision's: give --trust to "
-            "execute the zoo's model.py, if you know whose it is"
+            f"{path} names the model {target}, which is none of this package's, torchvision's or PyTorch's: give "
+            "--trust to execute the zoo's model.py, if you know whose it is"
         )
     if known and any(key.startswith(("weights", "pretrained")) and value for key, value in given.items()):
         raise ZooError(f"{path} wants the model {target} with weights from elsewhere, which are not fetched")

@@ -12,9 +12,9 @@ from zoo.analysis.summary import accuracy_by_factor, summarise
 from zoo.curation.findings import Finding
 from zoo.curation.open_zoo import OpenZoo
 from zoo.curation.runs import Checked
-from zoo.disk import paths
+from zoo.disk import files, paths
 from zoo.errors import ZooError
-from zoo.format import tables
+from zoo.format import binary_tables, tables
 from zoo.format.model_source import is_model_source
 from zoo.format.reading import json_object, reading
 from zoo.format.runs import Place
@@ -23,7 +23,7 @@ from zoo.node.node import canonical
 
 PLACES: tuple[Place, ...] = (
     *(paths.models, paths.metrics, paths.config, paths.nodes, paths.old_nodes, paths.images, paths.index_dict),
-    *(paths.model_source, paths.summary, paths.accuracy_by_factor),
+    *(paths.model_source, paths.summary, paths.accuracy_by_factor, paths.binary_tables),
 )
 NAMES = {place: str(place(Path())) for place in PLACES}
 
@@ -41,6 +41,8 @@ def contradictions(zoo: OpenZoo, checked: Sequence[Checked]) -> Iterator[Finding
         (paths.summary, lambda: of_summary(zoo)),
         (paths.accuracy_by_factor, lambda: of_accuracies(zoo)),
     ]
+    if paths.binary_tables(zoo.path).exists():
+        checks.append((paths.binary_tables, lambda: of_binary_tables(zoo)))
     for place, check in checks:
         if zoo.is_converted and place in (paths.images, paths.model_source) and not place(zoo.path).exists():
             continue  # if it was there, the checksums have it
@@ -75,6 +77,18 @@ def of_tables(zoo: OpenZoo, known: Sequence[Checked]) -> Iterator[Finding]:
     read = read.loc[read["id"].isin(set(map(str, ids))), list(states) if zoo.is_converted else list(read)]
     if difference := first_difference(read, written(states), "id"):
         yield Finding(NAMES[paths.metrics], f"says that {difference}, by the model's result.json")
+
+
+def of_binary_tables(zoo: OpenZoo) -> Iterator[Finding]:
+    path, texts = paths.binary_tables(zoo.path), (paths.models(zoo.path), paths.metrics(zoo.path))
+    digests = [files.sha256(text.read_bytes()) for text in texts]
+    found = binary_tables.unpacked(path, memoryview(path.read_bytes()), *digests)
+    if found is None:
+        yield Finding(NAMES[paths.binary_tables], "is of other tables than the texts beside it")
+        return
+    for name, table in ((binary_tables.MODELS, zoo.models), (binary_tables.STATES, zoo.states)):
+        if not found[name].equals(table):
+            yield Finding(NAMES[paths.binary_tables], f"has another table of {name} than the text beside it")
 
 
 def written(table: pd.DataFrame) -> pd.DataFrame:

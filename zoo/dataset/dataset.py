@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from zoo.data.images import Images
 from zoo.dataset import forward
-from zoo.dataset.folder import LARGE
+from zoo.dataset.batch import Batch
 from zoo.dataset.network import build_network, checked_vector, key_of, with_weights
 from zoo.dataset.opening import open_source
 from zoo.dataset.properties import Properties
@@ -21,6 +21,7 @@ from zoo.dataset.selection import BEST, LAST, Epochs, Selection, checked_epochs
 from zoo.dataset.several import Several
 from zoo.dataset.splits import SPLITS, split_models
 from zoo.errors import ZooError
+from zoo.format import binary_tables
 
 __all__ = ["SPLITS", "ZooDataset", "split_models"]
 
@@ -77,8 +78,10 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         unfinished or diverged models. `max_weight` leaves out states with a larger |weight|, for which all are read.
 
         `window`: how many consecutive epochs, of those asked for, a sample has. `transform` gets a sample's weights;
-        what it returns stands in their place. If it has a true attribute `batched`, it is given a loader's whole batch
-        at once. `trust` allows that code in the zoo is run, where the class of its models is not known here.
+        what it returns stands in their place. If it has a true attribute `batched`, as those of
+        zoo.dataset.transforms have, it is given a loader's whole batch at once: weights [batch, parameters] or
+        [batch, window, parameters]. `trust` allows that code in the zoo is run, where the class of its models is not
+        known here.
 
         Raises ZooError for what is no zoo, a damaged file, and an unknown epoch, split or column.
         """
@@ -97,7 +100,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     @property
     def large(self) -> bool:
         """Then its tables are read, and errors in them are seen, when they are first used."""
-        return self.mapped.shape[0] * self.mapped.shape[1] > LARGE
+        return self.mapped.shape[0] * self.mapped.shape[1] >= binary_tables.LARGE
 
     @cached_property
     def models(self) -> pd.DataFrame:
@@ -130,26 +133,44 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     def __getitem__(self, index: Any) -> Any:
         """The sample at a position; a list of samples for a slice or several positions."""
         if isinstance(index, slice):
-            return self.__getitems__(range(len(self))[index])
+            return self.several(range(len(self))[index])
         if isinstance(index, Sequence | np.ndarray | Tensor) and np.ndim(index):
-            return self.__getitems__(index)
+            return self.several(index)
         if self.window is not None:
-            return self.__getitems__([index])[0]
+            return self.several([index])[0]
         model, epoch = divmod(int(self.rows[index]), self.mapped.shape[1])
         weights = self.mapped.state(model, epoch)
         properties = self.samples.one(self.samples.places[index], model, epoch)
         return weights if self.transform is None else self.transform(weights), properties
 
-    def __getitems__(self, indices: Any) -> list[tuple[Any, dict[str, Any]]]:
-        """Several samples at once, which is faster: PyTorch's DataLoader asks for its batches so."""
+    def __getitems__(self, indices: Any) -> Batch:
+        """Several samples at once: PyTorch's DataLoader asks for its batches so, and collates them by `collated`."""
+        return Batch(self, indices)
+
+    def several(self, indices: Any) -> list[tuple[Any, dict[str, Any]]]:
+        """The samples at several positions."""
         chosen = np.asarray(indices, dtype=np.int64)
         return list(zip(self.inputs(chosen), self.properties_of(chosen), strict=True))
+
+    def collated(self, indices: np.ndarray) -> list[Any]:
+        """The samples at several positions as one: weights [samples, ...], and properties with a value per sample."""
+        return [self.collated_inputs(indices), self.samples.collated(indices)]
+
+    def collated_inputs(self, indices: np.ndarray) -> Any:
+        """The weights of several samples [samples, ...], transformed; never a view of the file."""
+        if self.transform is not None and not is_batched(self.transform):
+            return default_collate(list(self.inputs(indices)))
+        rows = self.rows[indices]
+        weights = self.mapped.states(rows.ravel())
+        if weights.untyped_storage().nbytes() > weights.nbytes:  # would be sent whole from a worker process
+            weights = weights.clone()
+        weights = weights.view(*rows.shape, -1)
+        return weights if self.transform is None else self.transform(weights)
 
     def inputs(self, indices: Any) -> Sequence[Any]:
         """The weights of several samples, transformed."""
         rows = self.rows[np.asarray(indices, dtype=np.int64)]
-        if getattr(self.transform, "batched", False):
-            assert self.transform
+        if self.transform is not None and is_batched(self.transform):
             return unbound(self.transform(self.mapped.states(rows.ravel()).view(*rows.shape, -1)))
         weights = list(map(self.mapped.states, rows)) if self.window else self.single(rows)
         return weights if self.transform is None else list(map(self.transform, weights))
@@ -316,6 +337,13 @@ def opened(several: Sequence[Path]) -> Several:
 
 def reopened(kind: type[ZooDataset], paths: Paths, options: dict[str, Any]) -> ZooDataset:
     return kind(paths, **options)
+
+
+def is_batched(transform: Any) -> bool:
+    """Whether it takes a whole batch. Of several, one after another, all must."""
+    if type(transform).__name__ == "Compose":  # torchvision's, which takes long to import
+        return all(map(is_batched, getattr(transform, "transforms", [None])))
+    return bool(getattr(transform, "batched", False))
 
 
 def unbound(batch: Any) -> Sequence[Any]:

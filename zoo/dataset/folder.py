@@ -1,5 +1,7 @@
 """A zoo of ours as the source of a dataset, in a folder."""
 
+import hashlib
+import mmap
 import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -9,15 +11,12 @@ from typing import Any
 import pandas as pd
 
 from zoo.data.images import Images
-from zoo.disk import paths
-from zoo.format import tables
+from zoo.disk import files, paths
+from zoo.format import binary_tables, tables
 from zoo.format.architecture import Architecture
 from zoo.format.reading import checking, damaged, json_object_in, reading, require_file
 from zoo.format.runs import Runs
 from zoo.format.weights import Shards, Weights
-
-# States. The tables of a larger zoo take seconds to read, and are read and checked when they are first used.
-LARGE = 2**18
 
 
 class ZooSource:
@@ -31,6 +30,18 @@ class ZooSource:
         """Of a file under `root`. Raises ZooError if it is missing, damaged or elsewhere."""
         raise NotImplementedError
 
+    def buffer(self, path: Path) -> memoryview:
+        """The same, mapped where that can be."""
+        return memoryview(self.content(path))
+
+    def digest(self, path: Path) -> str:
+        """The sha256 of such a file."""
+        return files.sha256(self.content(path))
+
+    def has(self, path: Path) -> bool:
+        """Whether there is one."""
+        raise NotImplementedError
+
     def params(self, model: int) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -40,7 +51,7 @@ class ZooSource:
         if length != self.architecture.length:
             raise self.contradiction(f"a vector of {self.architecture.length} numbers in its architecture")
         self.pattern  # noqa: B018
-        if count * epochs <= LARGE:
+        if count * epochs < binary_tables.LARGE:
             self.states  # noqa: B018
             self.factors  # noqa: B018
 
@@ -57,9 +68,21 @@ class ZooSource:
         return Architecture.of_json(path, self.json(path))
 
     @cached_property
+    def tables(self) -> binary_tables.Tables:
+        """Those of a large zoo in binary, if they are there and of these very texts; not yet checked."""
+        path, (count, epochs, _) = paths.binary_tables(self.root), self.weights.shape
+        if count * epochs < binary_tables.LARGE or not self.has(path):
+            return {}
+        digests = [self.digest(place(self.root)) for place in (paths.models, paths.metrics)]
+        return binary_tables.unpacked(path, self.buffer(path), *digests) or {}
+
+    @cached_property
     def models(self) -> pd.DataFrame:
-        path = paths.models(self.root)
-        table = tables.models_in(path, self.content(path), len(self.architecture.variants))
+        path, variants = paths.models(self.root), len(self.architecture.variants)
+        if binary_tables.MODELS in self.tables:
+            table = tables.checked_models(paths.binary_tables(self.root), self.tables[binary_tables.MODELS], variants)
+        else:
+            table = tables.models_in(path, self.content(path), variants)
         if len(table) != self.weights.shape[0]:
             raise self.contradiction(f"a table of {len(table)}")
         return table
@@ -68,7 +91,11 @@ class ZooSource:
     def states(self) -> pd.DataFrame:
         path, (count, epochs, _) = paths.metrics(self.root), self.weights.shape
         models = self.models
-        table = tables.states_in(path, self.content(path), count, epochs)
+        if binary_tables.STATES in self.tables:
+            found = self.tables.pop(binary_tables.STATES)
+            table = tables.checked_states(paths.binary_tables(self.root), found, count, epochs)
+        else:
+            table = tables.states_in(path, self.content(path), count, epochs)
         tables.require_outcome(paths.models(self.root), models, table, max_epochs=epochs - 1)
         return table
 
@@ -115,6 +142,17 @@ class ZooFolder(ZooSource):
     def content(self, path: Path) -> bytes:
         with reading(path):
             return path.read_bytes()
+
+    def buffer(self, path: Path) -> memoryview:
+        with reading(path), path.open("rb") as file:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def digest(self, path: Path) -> str:
+        with reading(path), path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def has(self, path: Path) -> bool:
+        return os.path.lexists(path)
 
     @cached_property
     def runs(self) -> Runs:

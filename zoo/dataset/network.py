@@ -1,4 +1,4 @@
-"""From the weights of a model to the network, built from this package or torchvision: not by the zoo's code."""
+"""From the weights of a model to the network, built from this package or libraries: not by the zoo's code."""
 
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
@@ -14,15 +13,8 @@ from zoo.format.architecture import Architecture
 from zoo.format.model_source import arguments
 from zoo.format.reading import checking, damaged
 from zoo.format.source import Source
-from zoo.models.cnn import CNNLarge, CNNSmall, CNNStrided
-from zoo.models.park import CNNPark
-from zoo.models.resnet import ResNet18
+from zoo.models.known import known_model
 
-Builder = Callable[..., nn.Module]
-
-OWN: dict[str, Builder] = {
-    f"{model.__module__}.{model.__qualname__}": model for model in (CNNSmall, CNNLarge, CNNStrided, CNNPark, ResNet18)
-}
 DOWNLOADS = ("weights", "weights_backbone", "pretrained", "pretrained_backbone")  # torchvision's arguments that do
 LARGEST = 2**20  # of a size among the arguments
 LONGEST = 2**8  # list of them
@@ -38,15 +30,15 @@ class WithCode(Protocol):
 def build_network(source: Source, model: int, variant: int, trust: bool = False) -> nn.Module:
     """The network of a model, with any weights, in evaluation mode.
 
-    Classes of `zoo.models` and torchvision's models are built from what params.json says. For any other, model.py of
-    the zoo is run, if `trust` says so. Raises ZooError, which names the file, if not, and if what was built has other
-    tensors than the zoo.
+    Classes of `zoo.models` and of torch.nn, and torchvision's models, are built from what params.json says. For any
+    other, model.py of the zoo is run, if `trust` says so. Raises ZooError, which names the file, if not, and if what
+    was built has other tensors than the zoo.
     """
     params = source.params(model)
     named = f"params.json of model {model} in {source.path}"
     with checking(named):
         choice = dict(params["config"]["model"])
-        builder = known(str(choice.get("_target_")))
+        builder = known_model(str(choice.get("_target_")))
         given = arguments(choice)
     build: Callable[[], nn.Module]
     if builder:
@@ -60,16 +52,6 @@ def build_network(source: Source, model: int, variant: int, trust: bool = False)
 def key_of(source: Source, model: int) -> str:
     """Equal for models whose networks differ in nothing but weights."""
     return repr(source.params(model)["config"]["model"])
-
-
-def known(target: str) -> Builder | None:
-    """The class or function that a `_target_` names, if it is one that may be called."""
-    if target in OWN:
-        return OWN[target]
-    package, _, name = target.rpartition(".")
-    if package.startswith("torchvision.models") and name in torchvision.models.list_models(torchvision.models):
-        return torchvision.models.get_model_builder(name)
-    return None
 
 
 def is_plain(value: Any) -> bool:

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from zoo.dataset.selection import state_rows
 from zoo.format import tables
 from zoo.format.source import Source
 
-LISTED = 2**22  # values; more stay arrays, which are a little slower to take one from, and a fifth the size
-
-Column = list[Any] | memoryview
+KEPT = 2**16  # models whose properties are kept as they were made for a sample
 
 
 class Properties:
@@ -22,13 +21,16 @@ class Properties:
     def __init__(self, source: Source, rows: np.ndarray):
         """`rows`: the samples' row numbers in the weights, [samples] or [samples, window]."""
         self.source, self.rows, self.epochs = source, rows, source.weights.shape[1]
+        self.kept: dict[int, dict[str, Any]] = {}
 
     @cached_property
     def places(self) -> np.ndarray:
-        """The row of each state in the table of states; -1 if it is not there. Of the shape of `rows`."""
+        """The row of each state in `metrics`, the last one if the state is not there. Of the shape of `rows`."""
         known = state_rows(self.source)
+        if len(known) == self.source.weights.shape[0] * self.epochs:  # all are there
+            return self.rows
         found = np.searchsorted(known, self.rows).clip(max=len(known) - 1)
-        return np.where(known[found] == self.rows, found, -1)
+        return np.where(known[found] == self.rows, found, len(known))
 
     @cached_property
     def of_models(self) -> pd.DataFrame:
@@ -41,28 +43,38 @@ class Properties:
     @cached_property
     def metrics(self) -> np.ndarray:
         """[states + 1, metrics]: a last row of NaN is for states that are not there."""
-        values = self.source.states[tables.METRICS].to_numpy(dtype=float)
-        return np.vstack([values, np.full(values.shape[1], np.nan)])
+        table = self.source.states
+        values = np.full((len(table) + 1, len(tables.METRICS)), np.nan)
+        for number, key in enumerate(tables.METRICS):
+            values[:-1, number] = table[key]
+        return values
 
     @cached_property
-    def model_columns(self) -> list[tuple[str, Column]]:
-        return [(key, listed(self.of_models[key])) for key in self.of_models if key not in ("id", "node")]
+    def nodes(self) -> np.ndarray:
+        """Their names, as texts."""
+        return self.of_models["node"].to_numpy(dtype=object)
 
     @cached_property
-    def nodes(self) -> list[str]:
-        return self.of_models["node"].tolist()
+    def columns(self) -> dict[str, "Column"]:
+        """The hyperparameters of models."""
+        return {key: Column(self.of_models[key]) for key in self.of_models if key not in ("id", "node")}
 
-    @cached_property
-    def state_columns(self) -> list[tuple[str, Column]]:
-        return [(key, listed(column)) for key, column in zip(tables.METRICS, self.metrics.T, strict=True)]
+    def of_model(self, model: int) -> dict[str, Any]:
+        """All that a sample has; what differs between a model's states is still NaN."""
+        found = self.kept.get(model)
+        if found is None:
+            found = {"id": model, "node": self.nodes[model], "epoch": None}
+            found |= {key: column.one(model) for key, column in self.columns.items()}
+            found |= dict.fromkeys(tables.METRICS, np.nan)
+            if len(self.kept) < KEPT:
+                self.kept[model] = found
+        return found
 
     def one(self, place: int, model: int, epoch: int) -> dict[str, Any]:
-        """Of the sample whose state has this row in the table of states."""
-        found: dict[str, Any] = {"id": model, "node": self.nodes[model], "epoch": epoch}
-        for key, column in self.model_columns:
-            found[key] = column[model]
-        for key, column in self.state_columns:
-            found[key] = column[place]
+        """Of the sample whose state has this row in `metrics`."""
+        found = self.of_model(model).copy()
+        found["epoch"] = epoch
+        found.update(zip(tables.METRICS, self.metrics[place].tolist(), strict=True))
         return found
 
     def of_windows(self, indices: np.ndarray) -> list[dict[str, Any]]:
@@ -71,12 +83,26 @@ class Properties:
         metrics = np.ascontiguousarray(self.metrics[self.places[indices]].swapaxes(1, 2))  # [samples, metrics, window]
         samples = []
         for model, epoch, values in zip(models[:, 0].tolist(), epochs, metrics, strict=True):
-            found: dict[str, Any] = {"id": model, "node": self.nodes[model], "epoch": epoch}
-            for key, column in self.model_columns:
-                found[key] = column[model]
+            found = self.of_model(model).copy()
+            found["epoch"] = epoch
             found.update(zip(tables.METRICS, values, strict=True))
             samples.append(found)
         return samples
+
+    def collated(self, indices: np.ndarray) -> dict[str, Any]:
+        """Of these samples, as PyTorch collates them: numbers as a tensor [samples] or [samples, window], texts as a
+        list.
+        """
+        rows = self.rows[indices]
+        models, epochs = np.divmod(rows, self.epochs)
+        models = models if rows.ndim == 1 else models[:, 0]
+        metrics = self.metrics[self.places[indices]]
+        return {
+            **{"id": torch.from_numpy(models.copy()), "node": self.nodes[models].tolist()},
+            "epoch": torch.from_numpy(epochs),
+            **{key: column.several(models) for key, column in self.columns.items()},
+            **{key: torch.from_numpy(metrics[..., number].copy()) for number, key in enumerate(tables.METRICS)},
+        }
 
     def table(self, samples: Sequence[int] | slice = slice(None), state: int | None = None) -> pd.DataFrame:
         """A row per sample; of windows a row per state, by sample and step, or only the `state` of each."""
@@ -93,9 +119,27 @@ class Properties:
         return table
 
 
-def listed(column: pd.Series | np.ndarray) -> Column:
-    """A column from which single values are taken fast, as Python's own."""
-    array = np.ascontiguousarray(column) if isinstance(column, np.ndarray) else column.to_numpy()
-    if len(array) <= LISTED or array.dtype == object:
-        return array.tolist()
-    return np.ascontiguousarray(array).data
+class Column:
+    """A column of the table of models, from which single values are taken fast.
+
+    In arrays, of texts that repeat one each: a Python object for every cell would take gigabytes of a large zoo, and
+    Python's garbage collection would go through them again and again.
+    """
+
+    def __init__(self, column: pd.Series):
+        """Of numbers or truth values, or else of texts."""
+        self.texts: np.ndarray | None = None  # all that there are
+        if pd.api.types.is_numeric_dtype(column):  # truth values, too
+            self.values = np.ascontiguousarray(column.to_numpy())  # of texts: the place in `texts`
+        else:
+            self.values, texts = pd.factorize(column)
+            self.texts = np.array(texts, dtype=object)
+
+    def one(self, row: int) -> Any:
+        value = self.values[row]
+        return value.item() if self.texts is None else self.texts[value]
+
+    def several(self, rows: np.ndarray) -> Any:
+        """A tensor, or a list of texts."""
+        values = self.values[rows]
+        return torch.from_numpy(values) if self.texts is None else self.texts[values].tolist()

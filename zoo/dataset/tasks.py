@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from zoo.dataset.batch import Batch
 from zoo.dataset.dataset import ZooDataset
 from zoo.errors import ZooError
 
@@ -111,6 +112,11 @@ class PropertyPrediction(Dataset[tuple[Any, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Any, Tensor]:
         return self.dataset[index][0], self.targets[index]
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Tensor]]:
-        targets = self.targets[torch.as_tensor(indices)].unbind()
-        return list(zip(self.dataset.inputs(indices), targets, strict=True))
+    def __getitems__(self, indices: Any) -> Batch:
+        return Batch(self, indices)
+
+    def several(self, indices: np.ndarray) -> list[tuple[Any, Tensor]]:
+        return list(zip(self.dataset.inputs(indices), self.targets[torch.from_numpy(indices)], strict=True))
+
+    def collated(self, indices: np.ndarray) -> list[Any]:
+        return [self.dataset.collated_inputs(indices), self.targets[torch.from_numpy(indices)]]

@@ -193,6 +193,11 @@ def metrics(zoo: Path) -> Path:
     return zoo / "metrics.csv"
 
 
+def binary_tables(zoo: Path) -> Path:
+    """Both tables in binary, of a large zoo."""
+    return zoo / "tables.safetensors"
+
+
 def weights(zoo: Path) -> Path:
     """All states as one tensor."""
     return zoo / "weights.safetensors"

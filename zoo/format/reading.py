@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,17 @@ def damaged(path: Path | str, why: object) -> ZooError:
 
 def is_plain_name(name: Any) -> bool:
     return isinstance(name, str) and PLAIN_NAME.fullmatch(name) is not None
+
+
+def are_plain_names(names: Sequence[Any]) -> bool:
+    """Whether all are. Those of a million models are looked at as one text, if that can tell."""
+    try:
+        text = "".join(names)
+    except TypeError:
+        return False
+    if text.isascii() and text.isprintable() and "/" not in text and "\\" not in text:
+        return all(1 <= length <= 255 for length in set(map(len, names))) and "." not in names and ".." not in names
+    return all(map(is_plain_name, names))
 
 
 def require_file(path: Path) -> None:

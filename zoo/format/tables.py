@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from zoo.disk import files
-from zoo.format.reading import checking, damaged, is_plain_name, reading
+from zoo.format.reading import are_plain_names, checking, damaged, is_plain_name, reading
 
 LOSSES_AND_ACCURACIES = ["train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"]
 ACCURACIES = ["train_acc", "val_acc", "test_acc"]
@@ -80,19 +81,32 @@ def models(
 
 
 def outcome(states: pd.DataFrame, max_epochs: int) -> pd.DataFrame:
-    """How each model turned out: the columns OUTCOME by model id, from the table of states."""
-    last = states[~states["id"].duplicated(keep="last")].set_index("id")
-    best = states.loc[states["val_acc"] == states.groupby("id")["val_acc"].transform("max"), ["id", "epoch"]]
+    """How each model turned out: the columns OUTCOME by model id, from the table of states, where they are by id."""
+    ids, firsts, counts = np.unique(states["id"].to_numpy(), return_index=True, return_counts=True)
+    last = states.iloc[firsts + counts - 1].set_index("id")
     table = pd.DataFrame(
         {
             "status": last["epoch"].ge(max_epochs).map({True: FINISHED, False: UNFINISHED}),
             "diverged": last["diverged"],
             "last_epoch": last["epoch"],
             **last[METRICS],
-            "best_epoch": best.drop_duplicates("id").set_index("id")["epoch"].astype("Int64"),
+            "best_epoch": best_epochs(states, firsts, counts).set_axis(ids),
         }
     )
     return table.assign(status=table["status"].mask(table["diverged"], DIVERGED))
+
+
+def best_epochs(states: pd.DataFrame, firsts: np.ndarray, counts: np.ndarray) -> pd.Series:
+    """The first of each model's epochs with its best validation accuracy; missing if it has none.
+
+    A model's states are `counts` rows from `firsts` on.
+    """
+    accuracies, models = states["val_acc"].to_numpy(), np.repeat(np.arange(len(firsts)), counts)
+    rows = np.flatnonzero(accuracies == np.fmax.reduceat(accuracies, firsts)[models]) if len(firsts) else firsts
+    first = rows[np.diff(models[rows], prepend=-1) > 0]
+    found = pd.Series(pd.NA, index=range(len(firsts)), dtype="Int64")
+    found.iloc[models[first]] = states["epoch"].to_numpy()[first]
+    return found
 
 
 def cell(value: Any) -> Any:
@@ -112,14 +126,20 @@ def read_models(path: Path, variants: int) -> pd.DataFrame:
 
 def models_in(path: Path | str, content: bytes, variants: int | None) -> pd.DataFrame:
     """The same from the content of the file; `variants` is None where their number is not known."""
-    table = table_in(path, content, MODEL_TYPES)
+    return checked_models(path, table_in(path, content, MODEL_TYPES), variants)
+
+
+def checked_models(path: Path | str, table: pd.DataFrame, variants: int | None) -> pd.DataFrame:
+    """The table that was read from `path`, if it is one of models."""
     with checking(path):
         if table.empty or (table["id"] != np.arange(len(table))).any():
             raise damaged(path, "its ids are not 0, 1, 2 ... without a gap")
-        if wrong := [name for name in table["node"] if not is_plain_name(name)]:
-            raise damaged(path, f"{wrong[0]!r} can't be the name of a node")
-        if (twins := table["node"].duplicated()).any():
-            raise damaged(path, f"the node {table['node'][twins].iloc[0]!r} is there twice")
+        nodes = table["node"].tolist()
+        if not are_plain_names(nodes):
+            wrong = next(name for name in nodes if not is_plain_name(name))
+            raise damaged(path, f"{wrong!r} can't be the name of a node")
+        if len(set(nodes)) < len(nodes):
+            raise damaged(path, f"the node {Counter(nodes).most_common(1)[0][0]!r} is there twice")
         last = table["variant"].max() if variants is None else variants - 1
         if not table["variant"].between(0, last).all():
             raise damaged(path, f"a variant is none of 0 to {last}")
@@ -139,7 +159,11 @@ def read_states(path: Path, models: int, epochs: int) -> pd.DataFrame:
 
 def states_in(path: Path | str, content: bytes, models: int, epochs: int) -> pd.DataFrame:
     """The same from the content of the file."""
-    table = table_in(path, content, STATE_TYPES)
+    return checked_states(path, table_in(path, content, STATE_TYPES), models, epochs)
+
+
+def checked_states(path: Path | str, table: pd.DataFrame, models: int, epochs: int) -> pd.DataFrame:
+    """The table that was read from `path`, if it is one of the states of so many models."""
     with checking(path):
         if not table["id"].between(0, models - 1).all():
             raise damaged(path, f"an id is none of the {models} models'")
@@ -194,7 +218,7 @@ def require_outcome(path: Path, models: pd.DataFrame, states: pd.DataFrame, max_
             if MODEL_TYPES[key] is float:
                 same = np.allclose(models[key], expected.astype(float), rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
             else:
-                same = models[key].tolist() == expected.tolist()
+                same = bool((models[key].array == expected.array).all())
             if not same:
                 raise damaged(path, f"its column `{key}` contradicts metrics.csv, or the epochs of the weights")
 

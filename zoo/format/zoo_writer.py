@@ -9,7 +9,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from zoo.disk import files, paths
-from zoo.format import tables
+from zoo.format import binary_tables, tables
 from zoo.format.architecture import Architecture
 from zoo.format.compact import COMPACT, FOLDERS, RunArchiveWriter, leave_out
 from zoo.format.weights import WeightsWriter
@@ -81,7 +81,7 @@ class ZooWriter:
             self.archive.take(params["node"])
 
     def write_tables(self) -> None:
-        """The tables of models and of states."""
+        """The tables of models and of states, of a large zoo in binary, too."""
         states = tables.states([member.records for member in self.members], self.others)
         there = states
         if tables.KEPT in states:
@@ -90,3 +90,4 @@ class ZooWriter:
         params, variants = [member.params for member in self.members], [member.variant for member in self.members]
         tables.write(paths.models(self.zoo), tables.models(params, variants, self.factors, there, self.max_epochs))
         tables.write(paths.metrics(self.zoo), states)
+        binary_tables.write(self.zoo, self.max_epochs + 1, len(self.architecture.variants))

@@ -226,6 +226,7 @@ FILES = (
     (paths.index_dict, "where each layer lies in the weight vector, in the form of the 2022 zoos"),
     (paths.models, "a row per model: hyperparameters, status, metrics after its last epoch"),
     (paths.metrics, "a row per model and epoch: losses, accuracies"),
+    (paths.binary_tables, "both tables in binary, since these are large"),
     (paths.weights, "all states as one float32 tensor `weights` [models, epochs, parameters]"),
     (paths.weights_index, "the weights are several files: which models are in which"),
     (paths.runs, "a folder per model: `params.json`, `result.json`, `checkpoint_*/checkpoints` (a state dict each)"),

@@ -1,6 +1,7 @@
 """What those who learn from weights do to them, as callables that compose: torchvision's Compose, or one in another.
 
-Each takes weights [..., parameters]: of one state, of a window of epochs, of a batch of either. docs/transforms.md.
+Each takes weights [..., parameters]: of one state, of a window of epochs, of a batch of either, as `batched` tells
+ZooDataset. docs/transforms.md.
 """
 
 from zoo.dataset.transforms.alignment import Align

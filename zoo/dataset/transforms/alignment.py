@@ -26,6 +26,8 @@ class Align:
     those of the reference in another order becomes the reference. Where it is not finite, a model is left as it is.
     """
 
+    batched = True
+
     def __init__(self, spec: PermutationSpec, reference: Tensor, window: bool = False):
         """`reference`: the weights [parameters]. With `window`, the last axis but one holds the epochs of one model:
         its last finite epoch is matched, and all are put into that order. Raises ZooError if the reference is not

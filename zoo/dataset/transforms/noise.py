@@ -17,6 +17,8 @@ Erased = Literal["weights", "channels"]
 class Noise:
     """Adds Gaussian noise to the parameters: weights [..., parameters] to the same shape. Buffers stay as they are."""
 
+    batched = True
+
     def __init__(
         self,
         architecture: Architecture,
@@ -56,6 +58,8 @@ class Noise:
 
 class Erase:
     """Sets a share of the parameters to 0, chosen at random: weights [..., parameters] to the same shape."""
+
+    batched = True
 
     def __init__(
         self,

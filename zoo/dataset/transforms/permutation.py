@@ -111,6 +111,8 @@ def reorder(tensor: Tensor, axis: Axis, rank: int, order: Tensor) -> Tensor:
 class Permute:
     """Permutes the hidden units at random, which changes no output: weights [..., parameters] to the same shape."""
 
+    batched = True
+
     def __init__(self, spec: PermutationSpec, window: bool = False, seed: int | None = None):
         """Every vector gets permutations of its own; with `window`, the last axis but one holds the epochs of one
         model, which get the same. `seed`: see `Chance`.

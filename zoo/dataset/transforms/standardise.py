@@ -21,6 +21,8 @@ class Standardise:
     own. A layer whose numbers are all the same is divided by 1, and counters are left as they are.
     """
 
+    batched = True
+
     def __init__(self, architecture: Architecture):
         self.architecture = architecture
         self.blocks = blocks(architecture)

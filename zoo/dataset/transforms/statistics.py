@@ -19,6 +19,8 @@ class Statistics:
     the features'.
     """
 
+    batched = True
+
     def __init__(self, architecture: Architecture):
         self.architecture = architecture
         pairs = zip(architecture.variants[0], architecture.tensors, strict=True)

@@ -24,6 +24,8 @@ class Tokenise:
     running variances of a batch norm are layers of their own. CNN-s has 48 tokens, 201 wide.
     """
 
+    batched = True
+
     def __init__(self, architecture: Architecture, width: int | None = None, batch_norm: bool = True):
         """`width`: of tokens, None for as wide as the widest channel; a channel that is wider becomes several tokens at
         the same layer and channel. Without `batch_norm`, batch norms have no tokens.
@@ -50,9 +52,9 @@ class Tokenise:
 
     def __call__(self, weights: Tensor) -> Tokens:
         require_length(weights, self.architecture)
-        padded = F.pad(weights, (0, 1))
-        tokens = padded.index_select(-1, self.taken.to(weights.device)).unflatten(-1, self.places.shape)
         batch = weights.shape[:-1]
+        rows = F.pad(weights, (0, 1)).flatten(0, -2) if len(batch) > 1 else F.pad(weights, (0, 1))  # of more axes than
+        tokens = rows.index_select(-1, self.taken.to(weights.device)).view(*batch, *self.places.shape)  # two it is slow
         mask, positions = self.mask.to(weights.device), self.positions.to(weights.device)
         return Tokens(tokens, mask.expand(*batch, -1, -1), positions.expand(*batch, -1, -1))
 
