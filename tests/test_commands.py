@@ -69,7 +69,7 @@ def test_a_sweep_with_kernels_of_other_sources_says_so_before_it_trains(
     line = (
         "Without the CPU engine .*the sources here are 0123456789abcdef.* models are trained one by one through PyTorch"
     )
-    assert re.search(f"^preparing .*\n{line}.*\n0/2 epochs", told)
+    assert re.search(f"^preparing .*\n{line}.*\n.* epochs", told)
 
 
 @pytest.mark.slow
@@ -166,6 +166,10 @@ def test_an_error_is_told_without_a_traceback(tmp_path: Path) -> None:
 def test_help_reads_well(tmp_path: Path) -> None:
     done = command(tmp_path, f"{ROOT}/train.py", "--help")
     assert done.returncode == 0
-    for text in ("python train.py -m optim.lr=1e-3,1e-4", "model: cnn_large, cnn_small, resnet18", "batch_size: 10"):
+    for text in (
+        "python train.py -m optim.lr=1e-3,1e-4",
+        "model: cnn_large, cnn_small, cnn_strided, resnet18",
+        "batch_size: 10",
+    ):
         assert text in done.stdout
     assert "shared" not in done.stdout and "hydra/" not in done.stdout

@@ -94,6 +94,8 @@ def require_known(path: Path, config: Mapping[str, Any]) -> None:
     for place, value in leaves(config):
         *folder, key = place
         where = f"{path} has {'.'.join(place)}={value!r}"
+        if place[:2] == ("trainer", "callbacks"):
+            raise ZooError(f"{where}: trainer.callbacks is unknown, as what a callback does to a model is")
         if key == "_target_":
             if not (isinstance(value, str) and tuple(folder) in known and known[tuple(folder)](value)):
                 raise ZooError(f"{where}, which is none of PyTorch's, torchvision's or this package's")
