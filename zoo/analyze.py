@@ -47,3 +47,7 @@ def job(config: DictConfig) -> None:
 def main() -> None:
     with clear_errors(example="sweep=sweeps/NAME"), quick_lists():
         job()
+
+
+if __name__ == "__main__":
+    main()

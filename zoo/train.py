@@ -22,3 +22,7 @@ def job(config: DictConfig) -> float | None:
 def main() -> None:
     with clear_errors(example="optim.lr=1e-3"), quick_lists():
         job()
+
+
+if __name__ == "__main__":
+    main()

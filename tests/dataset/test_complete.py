@@ -432,3 +432,10 @@ def test_a_compact_zoo_in_a_zip_file(zoo: Path, sweep: Path, tmp_path: Path, wit
     assert torch.equal(packed.weights, ZooDataset(zoo).weights)
     assert torch.equal(packed.vector(packed.model(5, 2)), packed[5 * 4 + 2][0])
     assert packed.source.params(0)["node"] == packed.models["node"][0]
+
+
+def test_a_mask_takes_the_samples_that_it_marks(zoo: Path) -> None:
+    dataset = ZooDataset(zoo)
+    mask = (dataset.properties["epoch"] == 1).to_numpy()
+    assert [properties["epoch"] for _, properties in dataset[mask]] == [1] * 8
+    assert dataset[[-1]][0][1] == dataset[len(dataset) - 1][1]

@@ -135,7 +135,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         if isinstance(index, slice):
             return self.several(range(len(self))[index])
         if isinstance(index, Sequence | np.ndarray | Tensor) and np.ndim(index):
-            return self.several(index)
+            return self.several(np.arange(len(self))[np.asarray(index)])  # positions, or a mask of all samples
         if self.window is not None:
             return self.several([index])[0]
         model, epoch = divmod(int(self.rows[index]), self.mapped.shape[1])
