@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
+from zoo.dataset.network import executed, network_like
 from zoo.disk import paths
 from zoo.errors import ZooError, one_line
 from zoo.format.architecture import Architecture
@@ -50,37 +51,24 @@ def build_known(path: Path, params: Mapping[str, Any], architecture: Architectur
     choice = params["config"]["model"]
     target, given = str(choice.get("_target_")), arguments(choice)
     known = known_model(target)
-    if known is None and trusted is None:
-        raise ZooError(
-            f"{path} names the model {target}, which is none of this package's, torchvision's or PyTorch's: give "
-            "--trust to execute the zoo's model.py, if you know whose it is"
-        )
     if known and any(key.startswith(("weights", "pretrained")) and value for key, value in given.items()):
         raise ZooError(f"{path} wants the model {target} with weights from elsewhere, which are not fetched")
 
-    def build() -> nn.Module:
-        made: nn.Module = known(**given) if known else module_of(trusted)["build"](params)
-        return made
-
     try:
-        with torch.device("meta"):  # no memory for what only claims to be a model of this zoo
-            description = Architecture.of(build())
-        if description.tensors != architecture.tensors:
-            raise ValueError(architecture.difference(description))
-        return build()
+        if known is None:
+            if trusted is None:
+                raise ZooError(
+                    f"{path} names the model {target}, which is none of this package's, torchvision's or PyTorch's: "
+                    "give --trust to execute the zoo's model.py, if you know whose it is"
+                )
+            source = paths.model_source(trusted)
+            build = executed(source, source.read_bytes())["build"]
+            return network_like(architecture, lambda: build(params))
+        return network_like(architecture, lambda: known(**given))
     except ZooError:
         raise
     except Exception as error:  # the values are anyone's
         raise ZooError(f"the model {target} can't be built from {path} ({one_line(error)})") from error
-
-
-def module_of(zoo: Path | None) -> dict[str, Any]:
-    """What model.py of a trusted zoo defines. It is executed, and leaves no compiled file there."""
-    assert zoo is not None
-    path = paths.model_source(zoo)
-    made: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
-    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), made)
-    return made
 
 
 def require_known(path: Path, config: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """A zoo opened to be checked, united with others or cut: its files as they are, with nothing chosen."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ import pandas as pd
 
 from zoo.collation.config import fault_of_config
 from zoo.data.images import Images
+from zoo.dataset.folder import is_zoo
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import tables
@@ -22,7 +24,7 @@ from zoo.installation import command
 
 
 def require_zoo(path: Path) -> None:
-    if not (paths.models(path).exists() and paths.config(path).exists()):
+    if not is_zoo(os.path.exists, path):
         raise ZooError(f"{path} is no zoo: give a folder that `{command('analyze')}` made, or an unpacked zip of one")
 
 

@@ -135,7 +135,9 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         if isinstance(index, slice):
             return self.several(range(len(self))[index])
         if isinstance(index, Sequence | np.ndarray | Tensor) and np.ndim(index):
-            return self.several(np.arange(len(self))[np.asarray(index)])  # positions, or a mask of all samples
+            positions = np.asarray(index)
+            is_mask = positions.dtype == bool
+            return self.several(np.arange(len(self))[positions] if is_mask else positions)
         if self.window is not None:
             return self.several([index])[0]
         model, epoch = divmod(int(self.rows[index]), self.mapped.shape[1])
@@ -292,7 +294,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
 
     def untrained(self, model: int | str) -> nn.Module:
         row = self.find(model)
-        return build_network(self.source, int(row["id"]), int(row["variant"]), self.trust)
+        return build_network(self.source, int(row["id"]), self.trust)
 
     def predict(
         self, images: Tensor, samples: Sequence[int] | None = None, models_at_once: int = 32, images_at_once: int = 256

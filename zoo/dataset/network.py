@@ -1,6 +1,5 @@
 """From the weights of a model to the network, built from this package or libraries: not by the zoo's code."""
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -27,7 +26,7 @@ class WithCode(Protocol):
     def code(self) -> tuple[Path, bytes]: ...
 
 
-def build_network(source: Source, model: int, variant: int, trust: bool = False) -> nn.Module:
+def build_network(source: Source, model: int, trust: bool = False) -> nn.Module:
     """The network of a model, with any weights, in evaluation mode.
 
     Classes of `zoo.models` and of torch.nn, and torchvision's models, are built from what params.json says. For any
@@ -46,7 +45,8 @@ def build_network(source: Source, model: int, variant: int, trust: bool = False)
         build = lambda: builder(**given)  # noqa: E731
     else:
         build = trusted(source, params, named, trust)
-    return checked_network(build, source.architecture, variant, named)
+    with checking(named):
+        return network_like(source.architecture, build)
 
 
 def key_of(source: Source, model: int) -> str:
@@ -78,21 +78,28 @@ def trusted(source: Source, params: Mapping[str, Any], named: str, trust: bool) 
             "then give trust=True to have it run"
         )
     with checking(path):
-        module = importlib.util.module_from_spec(importlib.util.spec_from_loader("model", None))  # type: ignore[arg-type]  # never None without a loader
-        exec(compile(code, str(path), "exec"), vars(module))
-        build = module.build
+        build = executed(path, code)["build"]
     return lambda: build(params)
 
 
-def checked_network(build: Callable[[], nn.Module], architecture: Architecture, variant: int, named: str) -> nn.Module:
-    """Built without memory first: whatever sizes the arguments have, it must have the zoo's tensors."""
-    with checking(named):
-        with torch.device("meta"):
-            planned = Architecture.of(build())
-        if planned.tensors != architecture.tensors:
-            raise ValueError(f"as a network, {architecture.difference(planned)}")
-        with torch.random.fork_rng(devices=[]):  # the user's random numbers stay as they are
-            return build().eval()
+def executed(path: Path, code: bytes) -> dict[str, Any]:
+    """What the code of a model.py defines. It is executed, and leaves no compiled file there."""
+    made: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    exec(compile(code, str(path), "exec"), made)
+    return made
+
+
+def network_like(architecture: Architecture, build: Callable[[], nn.Module]) -> nn.Module:
+    """What `build` makes, in evaluation mode; without memory first, whatever sizes the arguments have.
+
+    Raises ValueError if it has not these tensors.
+    """
+    with torch.device("meta"):
+        planned = Architecture.of(build())
+    if planned.tensors != architecture.tensors:
+        raise ValueError(f"as a network, {architecture.difference(planned)}")
+    with torch.random.fork_rng(devices=[]):  # the user's random numbers stay as they are
+        return build().eval()
 
 
 def with_weights(network: nn.Module, architecture: Architecture, vector: Tensor) -> nn.Module:

@@ -1,9 +1,7 @@
 """Populations of which each state is a file that a table names: what the readers of such tables share."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -77,11 +75,3 @@ def names_of(places: list[str]) -> dict[str, str]:
     if len(set(names)) == len(names) and all(map(is_plain_name, names)):
         return dict(zip(places, names, strict=True))
     return {place: f"model_{number:06d}" for number, place in enumerate(places)}
-
-
-def by_tensors(members: Mapping[str, Any], of: Callable[[Any], Architecture]) -> dict[str, list[Any]]:
-    """Grouped by equal tensors."""
-    groups: dict[str, list[Any]] = {}
-    for member in members.values():
-        groups.setdefault(repr(of(member).tensors), []).append(member)
-    return groups

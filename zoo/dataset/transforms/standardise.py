@@ -1,11 +1,12 @@
 """Weights with mean 0 and standard deviation 1 in every layer, over a population of models."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from zoo.dataset.transforms.blocks import blocks, require_length
+from zoo.dataset.transforms.blocks import Block, blocks, require_length
 from zoo.errors import ZooError
 from zoo.format.architecture import Architecture
 
@@ -42,7 +43,7 @@ class Standardise:
             raise ZooError(f"fit to weights [samples, parameters], one sample or more, not {list(weights.shape)}")
         sums = torch.zeros(2, len(self.blocks), dtype=torch.double)
         for part in weights.split(max(1, AT_ONCE // self.architecture.length)):
-            sums += self.moments(part)
+            sums += moments(self.blocks, part)
         means, variances = sums / len(weights)
         if not sums.isfinite().all():
             raise ZooError("fit to finite weights: leave out models that diverged (ZooDataset's finite=True does)")
@@ -59,16 +60,6 @@ class Standardise:
         self.scale = mean, deviation
         return self
 
-    def moments(self, weights: Tensor) -> Tensor:
-        """Sums over samples of the layers' means and (unbiased) variances: [2, layers]."""
-        found = torch.zeros(2, len(self.blocks), dtype=torch.double)
-        for number, block in enumerate(self.blocks):
-            values = torch.cat(block.parts(weights), dim=-1).double()
-            found[0, number] = values.mean(dim=-1).sum()
-            if values.shape[-1] > 1:
-                found[1, number] = values.var(dim=-1).sum()
-        return found
-
     def __call__(self, weights: Tensor) -> Tensor:
         mean, deviation = self.fitted(weights)
         return (weights - mean) / deviation
@@ -82,3 +73,14 @@ class Standardise:
         if self.scale is None:
             raise ZooError("this Standardise has no means yet: `fit` it to the weights of the train split")
         return self.scale[0].to(weights.device), self.scale[1].to(weights.device)
+
+
+def moments(blocks: Sequence[Block], weights: Tensor) -> Tensor:
+    """Sums over samples [samples, parameters] of the blocks' means and (unbiased) variances: [2, blocks]."""
+    found = torch.zeros(2, len(blocks), dtype=torch.double)
+    for number, block in enumerate(blocks):
+        values = torch.cat(block.parts(weights), dim=-1).double()
+        found[0, number] = values.mean(dim=-1).sum()
+        if values.shape[-1] > 1:
+            found[1, number] = values.var(dim=-1).sum()
+    return found

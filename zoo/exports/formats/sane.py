@@ -1,7 +1,8 @@
 """SANE's prepared token files (Schürholt et al. 2024): a file per window of a state's tokens."""
 
 import functools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 import torch
 
 from zoo.dataset.dataset import SPLITS
+from zoo.dataset.transforms.blocks import Block, blocks
+from zoo.dataset.transforms.standardise import moments
+from zoo.dataset.transforms.tokens import channel_places, chunked, positions
 from zoo.disk import files
 from zoo.errors import ZooError
 from zoo.exports import canonical
@@ -20,14 +24,13 @@ from zoo.format.architecture import Architecture
 
 PROPERTIES = ["test_acc", "training_iteration", "ggap"]
 STATES_A_TASK = 64
-NOTHING = -1  # a place in a token that is padding
 
 
 @dataclass(frozen=True)
 class Tokens:
     """How vectors fall into tokens."""
 
-    places: np.ndarray  # [tokens, width] of a token's numbers in the vector, NOTHING where there is none
+    places: np.ndarray  # [tokens, width] of a token's numbers in the vector, -1 where there is none
     positions: np.ndarray  # int16 [tokens, 3]: of the token, of its layer, of its channel
     mean: np.ndarray  # [tokens, 1], by which the token's layer is standardised
     std: np.ndarray
@@ -55,52 +58,44 @@ def write(content: Content, folder: Path, options: Options) -> None:
     write_all(job, list(tasks(content, len(tokens.starts))), len(content) * len(tokens.starts), "sample")
 
 
-def layers_of(architecture: Architecture) -> dict[str, np.ndarray]:
-    """Where [channels, width] the numbers of a layer lie, by the key of its weight: a row per output channel.
-
-    A row has the channel's weights, then its bias. Norms, whose weights are vectors, are left out, as SANE can do, too.
-    """
-    keys, layers = canonical.keys(architecture, 0), {}
-    for number in range(len(architecture.layers)):
-        entries = {entry.name: entry for entry in architecture.of_layer(number)}
-        weight, bias = entries.get("weight"), entries.get("bias")
-        if weight is None or len(weight.shape) < 2:
-            continue
-        places = weight.start + np.arange(weight.length).reshape(weight.shape[0], -1)
-        if bias is not None:
-            places = np.column_stack([places, bias.start + np.arange(bias.length)])
-        layers[keys[architecture.tensors.index(weight)]] = places
+def layers_of(architecture: Architecture) -> dict[str, Block]:
+    """Weights with their biases, by the weight's key. Norms, whose weights are vectors, are left out, as SANE can."""
+    keys = canonical.keys(architecture, 0)
+    layers = {
+        keys[architecture.tensors.index(block.tensor)]: block for block in blocks(architecture) if is_layer(block)
+    }
     if not layers:
         raise ZooError("--to sane: the models have no layer with a matrix of weights")
     return layers
 
 
-def statistics(content: Content, layers: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+def is_layer(block: Block) -> bool:
+    return block.tensor.name == "weight" and len(block.tensor.shape) > 1
+
+
+def statistics(content: Content, layers: dict[str, Block]) -> dict[str, dict[str, float]]:
     """Mean and deviation of each layer's numbers over the states of the training split: of their means, and squared."""
     train = np.flatnonzero(content.splits == "train")
     if not len(train):
         raise ZooError(f"no model of {content.zoo} is in the split train, which tokens are standardised by")
-    sums = {key: np.zeros(2) for key in layers}
-    for rows in content.pieces(train):
-        weights = content.weights(rows)
-        for key, places in layers.items():
-            numbers = weights[:, places.ravel()]
-            sums[key] += numbers.mean(axis=1, dtype=float).sum(), numbers.var(axis=1, ddof=1, dtype=float).sum()
+    parts = (torch.from_numpy(content.weights(rows)) for rows in content.pieces(train))
+    means, variances = torch.stack([moments(list(layers.values()), part) for part in parts]).sum(0) / len(train)
     return {
-        key: {"mean": mean / len(train), "std": float(np.sqrt(square / len(train))) or 1.0}
-        for key, (mean, square) in sums.items()
+        key: {"mean": mean, "std": math.sqrt(variance) or 1.0}
+        for key, mean, variance in zip(layers, means.tolist(), variances.tolist(), strict=True)
     }
 
 
-def tokens_of(layers: dict[str, np.ndarray], norms: dict[str, dict[str, float]], options: Options) -> Tokens:
-    width = options.token_size or max(places.shape[1] for places in layers.values())
-    cuts = [cut(places, width) for places in layers.values()]  # each [channels, tokens, width]
-    counts = [layer.shape[0] * layer.shape[1] for layer in cuts]
+def tokens_of(layers: dict[str, Block], norms: dict[str, dict[str, float]], options: Options) -> Tokens:
+    rows = [channel_places(block) for block in layers.values()]
+    width = options.token_size or max(row.shape[1] for row in rows)
+    cuts = [chunked(row, width) for row in rows]  # each [tokens, width]
+    counts = [len(layer) for layer in cuts]
     of_layers = {key: np.repeat([norms[name][key] for name in layers], counts) for key in ("mean", "std")}
     window = min(options.window or sum(counts), sum(counts))
     return Tokens(
-        np.concatenate([layer.reshape(-1, width) for layer in cuts]),
-        positions(cuts),
+        torch.cat(cuts).numpy(),
+        positions(rows, width).numpy(),
         of_layers["mean"].astype(np.float32)[:, None],
         of_layers["std"].astype(np.float32)[:, None],
         starts(sum(counts), window),
@@ -108,29 +103,9 @@ def tokens_of(layers: dict[str, np.ndarray], norms: dict[str, dict[str, float]],
     )
 
 
-def positions(cuts: Sequence[np.ndarray]) -> np.ndarray:
-    """[tokens, 3]: the number of the token, of its layer, and of its channel in that."""
-    rows = [
-        (layer, channel)
-        for layer, tokens in enumerate(cuts)
-        for channel in range(tokens.shape[0])
-        for _ in range(tokens.shape[1])
-    ]
-    numbered = np.column_stack([np.arange(len(rows)), rows])
-    return numbered.astype(np.int16 if numbered.max() < 2**15 else np.int32)
-
-
 def starts(tokens: int, window: int) -> list[int]:
     """One window after the other; the last one reaches back, so that it is whole, too."""
     return [*range(0, tokens - window, window), tokens - window]
-
-
-def cut(places: np.ndarray, width: int) -> np.ndarray:
-    """A layer's channels in tokens [channels, tokens, width]: several for a wider one, the last of them padded."""
-    channels, length = places.shape
-    padded = np.full((channels, -(-length // width) * width), NOTHING)
-    padded[:, :length] = places
-    return padded.reshape(channels, -1, width)
 
 
 def tasks(content: Content, windows: int) -> Iterator[Task]:
@@ -154,7 +129,7 @@ def write_samples(zoo: Path, folder: Path, tokens: Tokens, task: Task) -> int:
 
 def samples(vector: np.ndarray, properties: np.ndarray, tokens: Tokens) -> Iterator[dict[str, torch.Tensor]]:
     """The windows of a state: w [window, width], m alike, p [window, 3], props."""
-    mask = tokens.places != NOTHING
+    mask = tokens.places >= 0
     standardised = np.where(mask, (vector[tokens.places] - tokens.mean) / tokens.std, np.float32(0))
     for start in tokens.starts:
         part = slice(start, start + tokens.window)
