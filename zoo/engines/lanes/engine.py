@@ -26,7 +26,7 @@ STATE = {
 """The optimizers, with PyTorch's names of their averages and where the kernels keep them (`State` in src/numbers.h)."""
 
 DEVIATIONS = 6.0
-"""Of the rounding error, as estimated: on trained and untrained networks the largest error was 0.04 to 0.9 of one."""
+"""Of the rounding error, as estimated: on trained and untrained networks the largest error was 0.04 to 1.4 of one."""
 
 
 class Training(NamedTuple):
@@ -39,9 +39,10 @@ class Training(NamedTuple):
 class Evaluation(NamedTuple):
     """What `Engine.evaluate` finds for each model.
 
-    near_ties are the images whose two largest logits differ by less than the model's tie_tolerance, so that rounding
-    may decide: their positions, ascending. near_tie_logits has a number for each of them that is the same where the
-    logits are. correct counts the right predictions on all other images, where any computation finds the same.
+    tie_tolerance [models, images] is by how much rounding may have changed the difference of an image's two largest
+    logits; near_ties are the images where these differ by less, so that rounding may decide: their positions,
+    ascending. near_tie_logits has a number for each of them that is the same where the logits are. correct counts the
+    right predictions on all other images, where any computation finds the same.
     """
 
     loss: np.ndarray
@@ -222,11 +223,12 @@ class Engine:
         """Mean loss, correct predictions and near ties of every model on the same images, without dropout.
 
         Two logits are nearly tied that differ by less than `deviations` standard deviations of their difference's
-        rounding error, which is estimated for each model (src/kernels/rounding.h).
+        rounding error, which is estimated for each model and image (src/kernels/rounding.h).
         """
         images, labels = self._data(images, labels)
-        loss, tolerance = np.empty(self.models), np.empty(self.models, dtype=np.float32)
+        loss = np.empty(self.models)
         correct, count = np.empty(self.models, dtype=np.int64), np.empty(self.models, dtype=np.int64)
+        tolerance = np.empty((self.models, len(images)), dtype=np.float32)
         # untouched memory costs nothing, and most of this stays so
         ties = np.empty((self.models, len(images)), dtype=np.int32)
         logits = np.empty((self.models, len(images)), dtype=np.uint64)

@@ -113,40 +113,34 @@ class Engine {
   }
 
   void evaluate_group(const Group& g, const Samples& samples, const Evaluation& to) {
-    network_.prepare(g.lane_params(lane_params_), true);
-    const Vec tolerance = tie_tolerance(g, samples, static_cast<float>(to.deviations));
+    network_.prepare(g.lane_params(lane_params_), false);
     std::fill_n(to.near_tie_count + g.first_model, g.layout.models, 0);
     Tally tally;
     for (int r = 0; r < g.layout.rounds(samples.count); r++) {
-      const LaneSamples chosen = in_sequence(g, samples, r, samples.count);
-      const Logits logits = g.layout.spread() ? network_.evaluate(chosen) : network_.evaluate_shared(chosen.image[0]);
+      const LaneSamples chosen = in_sequence(g, samples, r);
+      const auto [logits, deviation] = g.layout.spread() ? network_.evaluate(chosen) : network_.evaluate_shared(chosen.image[0]);
+      const Vec tolerance = tie_tolerance(deviation, to.deviations);
       const Vec losses = cross_entropy(logits, chosen.label, zero(), nullptr);
       const Ranking ranking = rank(logits, tolerance);
       tally.add(g.layout, r, samples.count, losses, bits(both(equal(ranking.best, chosen.label), negate(ranking.near_tie))));
+      g.layout.each_sample(r, samples.count, [&](int m, int sample, int lane) {
+        to.tie_tolerance[(g.first_model + m) * static_cast<int64_t>(samples.count) + sample] = tolerance[lane];
+      });
       if (bits(ranking.near_tie)) note_near_ties(g, r, samples.count, bits(ranking.near_tie), logits, to);
     }
     tally.report(g, samples.count, to.mean_loss, to.correct);
-    g.layout.each_sample(0, 1, [&](int m, int, int lane) { to.tie_tolerance[g.first_model + m] = tolerance[lane]; });
   }
 
-  // The first `count` samples, as evaluation gives them to the lanes.
-  LaneSamples in_sequence(const Group& g, const Samples& samples, int round, int count) const {
+  // All samples, as evaluation gives them to the lanes.
+  LaneSamples in_sequence(const Group& g, const Samples& samples, int round) const {
     return LaneSamples::of(samples, network_.image().size(),
-                           [&](int l) { return std::min(g.layout.sample(round, l), count - 1); });
+                           [&](int l) { return std::min(g.layout.sample(round, l), samples.count - 1); });
   }
 
-  // How near a tie each lane's model leaves to rounding: from the largest error that it has on some images.
-  Vec tie_tolerance(const Group& g, const Samples& samples, float deviations) {
-    constexpr int kImages = 16;
-    const int count = std::min(kImages, samples.count);
-    float largest[kLanes] = {};
-    for (int r = 0; r < g.layout.rounds(count); r++) {
-      const Vec error = network_.rounding_error(in_sequence(g, samples, r, count));
-      g.layout.each_sample(r, count, [&](int m, int, int lane) { largest[m] = std::max(largest[m], error[lane]); });
-    }
-    Vec tolerance;
-    for (int l = 0; l < kLanes; l++) tolerance[l] = largest[g.layout.model(l)] * deviations * 1.41421356f;  // of a difference
-    return tolerance;
+  // How near a tie the rounding of two logits may have decided.
+  static Vec tie_tolerance(Vec deviation, double deviations) {
+    constexpr double kOfDifference = 1.4142135623730951;
+    return deviations > 0 ? deviation * static_cast<float>(deviations * kOfDifference) : zero();
   }
 
   static void note_near_ties(const Group& g, int round, int samples, uint32_t ties, const Logits& logits,

@@ -38,6 +38,12 @@ struct Outcome {
   Int predicted;  // classes
 };
 
+// What an evaluation finds of its samples.
+struct Evaluated {
+  Logits logits;
+  Vec deviation;  // the standard deviation of a logit's rounding error
+};
+
 class Network {
  public:
   // dropouts: those of the layers that have dropout, in order.
@@ -64,7 +70,7 @@ class Network {
 
   // Adds `weight` times the gradients of one sample's loss a lane: to each parameter's, once. prepare() comes first.
   Outcome train(const LaneSamples& samples, const DropoutPosition& position, Vec weight, Vec* gradients) {
-    const Logits logits = forward(samples, position, [](const Layer&, const Vec*) {});
+    const Logits logits = forward(samples, position);
     Vec* gy = gradient_.data();
     const Outcome outcome{cross_entropy(logits, samples.label, weight, gy), rank(logits, zero()).best};
     backward(gy, other_gradient_.data(), gradients);
@@ -75,35 +81,27 @@ class Network {
     for (size_t k = 0; k < layers_.size(); k++) layers_[k]->prepare(params + offsets_[k], training);
   }
 
-  // The standard deviation of a logit's rounding error; prepare() for training comes first.
-  Vec rounding_error(const LaneSamples& samples) {
-    Vec variance = zero();
-    forward(samples, DropoutPosition({nullptr, 0}, [](int) { return 0; }),
-            [&](const Layer& layer, const Vec* y) { variance = layer.rounding_variance(variance, y); });
-    return sqrt(variance);
-  }
-
-  // Logits of one image a lane, or of one for all lanes; prepare() comes first.
-  Logits evaluate(const LaneSamples& samples) {
+  // One image a lane, or one for all lanes; prepare(), not for training, comes first.
+  Evaluated evaluate(const LaneSamples& samples) {
     gather(samples.image, image_.size(), input_.data());
-    return evaluate_from(0, input_.data());
+    return evaluate_gathered();
   }
-  Logits evaluate_shared(const float* image) {
+  Evaluated evaluate_shared(const float* image) {
     if (layers_[0]->shares_images()) {
       Vec* y = output(0, nullptr);
       layers_[0]->evaluate_shared(image, y);
-      return evaluate_from(1, y);
+      return evaluate_from(1, y, layers_[0]->rounding(exact(splat(largest_magnitude(image, image_.size()))), y));
     }
     for (int i = 0; i < image_.size(); i++) input_[i] = splat(image[i]);
-    return evaluate_from(0, input_.data());
+    return evaluate_gathered();
   }
 
  private:
   Vec* output(size_t k, Vec* x) { return layers_[k]->in_place() ? x : outputs_[k].data(); }
 
-  // As in training; after(layer, its output) is called after each.
-  template <class F>
-  Logits forward(const LaneSamples& samples, const DropoutPosition& position, F&& after) {
+  static Rounding exact(Vec magnitude) { return {zero(), magnitude}; }
+
+  Logits forward(const LaneSamples& samples, const DropoutPosition& position) {
     inputs_.clear();
     gather(samples.image, image_.size(), input_.data());
     Vec* x = input_.data();
@@ -111,19 +109,23 @@ class Network {
       inputs_.push_back(x);
       Vec* y = output(k, x);
       layers_[k]->train(x, y, position);
-      after(*layers_[k], y);
       x = y;
     }
     return {x, classes()};
   }
 
-  Logits evaluate_from(size_t first, Vec* x) {
+  Evaluated evaluate_gathered() {
+    return evaluate_from(0, input_.data(), exact(largest_magnitude(input_.data(), image_.size())));
+  }
+
+  Evaluated evaluate_from(size_t first, Vec* x, Rounding rounding) {
     for (size_t k = first; k < layers_.size(); k++) {
       Vec* y = output(k, x);
       layers_[k]->evaluate(x, y);
+      rounding = layers_[k]->rounding(rounding, y);
       x = y;
     }
-    return {x, classes()};
+    return {{x, classes()}, sqrt(rounding.variance) * kUnitRoundoff};
   }
 
   // From the loss's gradient by the logits, gy; both arrays are overwritten.

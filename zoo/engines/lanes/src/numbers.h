@@ -72,7 +72,7 @@
   FIELD(double, deviations)                                   \
   FIELD(double*, mean_loss)    /* [models] */                 \
   FIELD(int64_t*, correct)     /* [models] */                 \
-  FIELD(float*, tie_tolerance) /* [models] */                 \
+  FIELD(float*, tie_tolerance) /* [models, samples] */        \
   FIELD(int64_t*, near_tie_count) /* [models] */              \
   FIELD(int32_t*, near_ties)   /* [models, samples]; as many are set as are counted */ \
   FIELD(uint64_t*, near_tie_logits) /* [models, samples]: the logits' digests */

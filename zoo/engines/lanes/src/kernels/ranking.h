@@ -7,7 +7,7 @@ namespace lanes {
 
 struct Ranking {
   Int best;       // the first maximum; the first NaN if there is one, as PyTorch's argmax
-  Mask near_tie;  // the two largest logits differ by less than the tolerance
+  Mask near_tie;  // the two largest logits differ by less than the tolerance, or it isn't known
 };
 
 inline Ranking rank(const Logits x, Vec tolerance) {
@@ -20,7 +20,8 @@ inline Ranking rank(const Logits x, Vec tolerance) {
     top = select(m, v, top);
     best = select(m, splat(j), best);
   }
-  return {best, less(top - second, tolerance)};
+  const Vec lead = top - second;
+  return {best, negate(either(less_equal(tolerance, lead), is_nan(lead)))};
 }
 
 // A number for a lane's logits that is another for others (FNV-1a of their bits).

@@ -27,6 +27,7 @@ class Convolution final : public Layer {
     params_ = params;
     forward_.pack(params);
     if (training) input_gradient_.pack(params);
+    else gain_ = largest_norm_squared(params, s_.co, s_.ci * s_.taps());
   }
   void train(const Vec* x, Vec* y, const DropoutPosition&) override {
     forward_.run(ForwardArrays<Vec>{x, bias(), y, argmax_.data()});
@@ -49,9 +50,8 @@ class Convolution final : public Layer {
     if (gx) input_gradient_.run(dense, gx);
   }
 
-  Vec rounding_variance(Vec variance, const Vec* y) const override {
-    const int terms = s_.ci * s_.taps();
-    return passed_on(variance, largest_norm_squared(params_, s_.co, terms), largest_magnitude(y, out.size()), terms);
+  Rounding rounding(const Rounding& inputs, const Vec* y) const override {
+    return inputs.summed(gain_, y, out.size(), s_.ci * s_.taps());
   }
 
  private:
@@ -63,6 +63,7 @@ class Convolution final : public Layer {
   ConvForward forward_;
   ConvWeightGradient weight_gradient_;
   ConvInputGradient input_gradient_;
+  Vec gain_ = zero();
   const Vec* params_ = nullptr;
   std::vector<Argmax> argmax_;
   std::vector<Vec> dense_;

@@ -30,10 +30,15 @@ class Elementwise final : public Layer {
   }
 
   void evaluate(const Vec* x, Vec* y) override {
+    Vec sum = zero();
     with_activation(activation_, [&](auto a) {
-      Vec unused;
-      for (int k = 0; k < n_; k++) y[k] = activate<a.value>(x[k], slope_, unused);
+      for (int k = 0; k < n_; k++) {
+        Vec d;
+        y[k] = activate<a.value>(x[k], slope_, d);
+        sum += d * d;
+      }
     });
+    gain_ = sum * (1.f / static_cast<float>(n_));
   }
 
   void backward(const Vec*, Vec* gy, Vec* gx, Vec*) override {
@@ -45,9 +50,11 @@ class Elementwise final : public Layer {
       for (int k = 0; k < n_; k++) gx[k] = gy[k] * d[k];
   }
 
-  Vec rounding_variance(Vec variance, const Vec* y) const override {
+  Rounding rounding(const Rounding& inputs, const Vec* y) const override {
     constexpr int kRoundings = 4;  // a unit in the last place each of two libraries' functions, squared
-    return passed_on(variance, mean_square(derivative_.data(), n_), largest_magnitude(y, n_), kRoundings);
+    // GELU's tail is a difference of nearly equal numbers times x, which vanishes before this
+    const Vec reach = minimum(inputs.magnitude, splat(6.f));
+    return inputs.passed_on(gain_, y, n_, kRoundings, activation_ == Activation::gelu ? reach * reach : zero());
   }
 
  private:
@@ -55,6 +62,7 @@ class Elementwise final : public Layer {
   float slope_;
   int n_, dropout_ = -1;
   std::vector<Vec> derivative_;
+  Vec gain_ = zero();  // the mean square of the derivatives at what was evaluated last
   DropoutRates rates_;
 };
 

@@ -29,8 +29,9 @@ class Layer {
   // Adds to this layer's parameter gradients; gx may be null where nobody asks for the input gradient. x is the input
   // as given to train(), gy may be overwritten; in place, gx is gy.
   virtual void backward(const Vec* x, Vec* gy, Vec* gx, Vec* gradients) = 0;
-  // The variance of the rounding errors of the outputs y that train() has just found, from that of the inputs' errors.
-  virtual Vec rounding_variance(Vec variance, const Vec* y) const = 0;
+  // What rounding has done to the outputs y that evaluate() has just found, from what it did to the inputs; prepare() was
+  // not for training.
+  virtual Rounding rounding(const Rounding& inputs, const Vec* y) const = 0;
 };
 
 }  // namespace lanes

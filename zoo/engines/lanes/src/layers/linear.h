@@ -10,7 +10,10 @@ class Linear final : public Layer {
  public:
   explicit Linear(const LinearShape& s) : Layer({s.inputs, 1, 1}, {s.outputs, 1, 1}, s.parameters()), s_(s) {}
 
-  void prepare(const Vec* params, bool) override { params_ = params; }
+  void prepare(const Vec* params, bool training) override {
+    params_ = params;
+    if (!training) gain_ = largest_norm_squared(params, s_.outputs, s_.inputs);
+  }
   void train(const Vec* x, Vec* y, const DropoutPosition&) override { evaluate(x, y); }
 
   void evaluate(const Vec* x, Vec* y) override {
@@ -27,13 +30,13 @@ class Linear final : public Layer {
     });
   }
 
-  Vec rounding_variance(Vec variance, const Vec* y) const override {
-    const Vec gain = largest_norm_squared(params_, s_.outputs, s_.inputs);
-    return passed_on(variance, gain, largest_magnitude(y, s_.outputs), s_.inputs);
+  Rounding rounding(const Rounding& inputs, const Vec* y) const override {
+    return inputs.summed(gain_, y, s_.outputs, s_.inputs);
   }
 
  private:
   LinearShape s_;
+  Vec gain_ = zero();
   const Vec* params_ = nullptr;
 };
 

@@ -25,7 +25,7 @@ class MaxPool final : public Layer {
     each_window([&](int at, int corner) { spread_window_gradient(windows_, gy[at], argmax_[at], gx + corner); });
   }
 
-  Vec rounding_variance(Vec variance, const Vec*) const override { return variance; }
+  Rounding rounding(const Rounding& inputs, const Vec*) const override { return inputs; }
 
  private:
   // Calls f(number of the output, where its window begins in the input).
