@@ -1,17 +1,20 @@
 """Whole commands, end to end, start-up included: `train.py` beside the plain PyTorch loop, on all cores.
 
     python benchmarks/sweep.py [--models 64] [--epochs 1] [--data-root FOLDER_OF_MNIST] [--rounds 1] [--without-plain]
+                               [--plain-models M] [--plain-epochs E]
 
 Trains models of the MNIST Seed zoo, on all of MNIST where its folder is given and else on the embedded 5,000 digits;
 evaluates them and writes checkpoints and records at every epoch. One model is trained by `python train.py` without -m.
 The plain loop runs in one process per core, which share the models evenly. All one after the other, so that a noisy
-machine is noisy for all; `--models 96,100` compares sweeps.
+machine is noisy for all; `--models 96,100` compares sweeps. Where the plain loop trains fewer models, or for fewer
+epochs, its time is scaled to as many model-epochs, and the output says so: give each process a model, or more.
 
-The share of the core seconds that went into training steps is what the steps take when all cores do nothing else:
-measured in the same run, by the engine alone, in a process per core at the same time.
+The share of the core seconds that went into training steps is what the runs' own records say (`time_steps_s`), of the
+whole command's time.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -20,12 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from joblib import cpu_count
-
-from zoo.engines import lanes
-from zoo.models.cnn import CNNSmall
 
 ROOT = Path(__file__).parent.parent
 BATCH = 10
@@ -49,17 +48,27 @@ class Work:
             return timed(self.command(name, "seed=1", "init=uniform", "optim.lr=3e-4"))
         return timed(self.command(name, f"seed=range(1,{models + 1})", "-m", "+zoo=mnist_seed"))
 
+    def step_seconds(self, name: str) -> float:
+        """What the training steps of all models took, by their records."""
+        records = (line for file in self.folder.glob(f"{name}/*/*/result.json") for line in file.open())
+        return sum(json.loads(record)["time_steps_s"] for record in records)
+
     def time_plain(self, name: str, models: int, dataset: Path) -> float:
         """Seconds until all processes of the plain loop are done."""
         processes = min(models, cpu_count())
         bounds = [1 + models * number // processes for number in range(processes + 1)]
+        return self.time_plain_seeds(name, list(zip(bounds, bounds[1:], strict=False)), dataset)
+
+    def time_plain_seeds(self, name: str, ranges: list[tuple[int, int]], dataset: Path) -> float:
+        """`ranges`: each process's first seed, and that after its last."""
         command = [sys.executable, "-m", "benchmarks.plain", "--dataset", dataset, "--epochs", str(self.epochs)]
-        return timed(
-            *[
-                [*command, "--seeds", str(first), str(following - 1), "--out", self.folder / name]
-                for first, following in zip(bounds, bounds[1:], strict=False)
-            ]
-        )
+        command += ["--out", self.folder / name]
+        return timed(*[[*command, "--seeds", str(first), str(following - 1)] for first, following in ranges])
+
+    def scaled_plain(self, name: str, models: int, dataset: Path, factor: float) -> float:
+        """`time_plain`, were there so many times the model-epochs: all but the start-up takes so many times as long."""
+        start = self.time_plain_seeds(name, [(1, 1)] * min(models, cpu_count()), dataset) if factor > 1 else 0.0
+        return start + factor * (self.time_plain(name, models, dataset) - start)
 
 
 def timed(*commands: list[Any]) -> float:
@@ -70,28 +79,6 @@ def timed(*commands: list[Any]) -> float:
     return time.perf_counter() - began
 
 
-def steps_per_second(dataset: Path, seconds: float = 5.0) -> float:
-    """Model-steps of one core that only trains full packs."""
-    split = torch.load(dataset, weights_only=True, mmap=True)["trainset"]
-    models = 16
-    engine = lanes.Engine(list(CNNSmall(1).module_list), split["images"].shape[1:], models, lr=3e-4)
-    engine.parameters = np.random.default_rng(0).normal(0, 0.1, (models, engine.parameter_count))
-    steps, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        orders = torch.stack([torch.randperm(len(split["images"]))[: 50 * BATCH] for _ in range(models)])
-        engine.train_epoch(split["images"], split["labels"], orders, BATCH)
-        steps += 50 * models
-    return steps / (time.perf_counter() - began)
-
-
-def rate_of_all_cores(dataset: Path) -> float:
-    code = f"from pathlib import Path; from benchmarks.sweep import *; print(steps_per_second(Path({str(dataset)!r})))"
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE) for _ in range(cpu_count())
-    ]
-    return sum(float(process.communicate()[0]) for process in processes)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Whole commands beside the plain PyTorch loop.")
     parser.add_argument("--models", default="64")
@@ -99,6 +86,8 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, help="the folder that holds MNIST/raw")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--without-plain", action="store_true")
+    parser.add_argument("--plain-models", type=int, help="as many as there are, if not given")
+    parser.add_argument("--plain-epochs", type=int, help="as many as there are, if not given")
     options = parser.parse_args()
     data = ["data=mnist_5k"]
     if options.data_root:
@@ -110,15 +99,19 @@ def main() -> None:
         images = len(torch.load(dataset, weights_only=True, mmap=True)["trainset"]["labels"])
         for number in range(options.rounds):
             for models in map(int, options.models.split(",")):
-                ours = work.time_ours(f"{models}-{number}", models)
-                steps = models * options.epochs * -(-images // BATCH)
-                used = min(models, cpu_count())
-                share = steps / rate_of_all_cores(dataset) * cpu_count() / (ours * used)
+                name, used = f"{models}-{number}", min(models, cpu_count())
+                ours = work.time_ours(name, models)
+                share = work.step_seconds(name) / (ours * used)
                 line = f"{models} models, {options.epochs} epochs of {images} images: train.py {ours:.1f} s, "
                 line += f"{share:.0%} of {used} cores' seconds in training steps"
                 if not options.without_plain:
-                    plain = work.time_plain(f"plain-{models}-{number}", models, dataset)
+                    fewer = min(models, options.plain_models or models)
+                    shorter = Work(work.folder, data, min(options.epochs, options.plain_epochs or options.epochs))
+                    factor = models * options.epochs / (fewer * shorter.epochs)
+                    plain = shorter.scaled_plain(f"plain-{name}", fewer, dataset, factor)
                     line += f"; plain loop {plain:.1f} s, {plain / ours:.1f} times as long"
+                    if factor > 1:
+                        line += f" (scaled from {fewer} models, {shorter.epochs} epochs)"
                 print(line, flush=True)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -280,3 +281,20 @@ def test_a_full_disk(tmp_path: Path, small_disk: Path, undisturbed: Path) -> Non
     done = train(tmp_path, *SWEEP, *places)
     assert done.returncode == 0, done.stderr
     assert_same_sweep(small_disk, undisturbed)
+
+
+def test_the_share_of_training_steps_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a command that trained, by the records of its runs; of one that had nothing to train, none."""
+    monkeypatch.setattr("zoo.launch.local.LocalWorkers", InThisProcess)
+    began = time.monotonic()
+    typed(monkeypatch, tmp_path, "train", *TINY, "-m", "seed=0,1")
+    seconds = time.monotonic() - began
+    found = re.search(r"left, .*, (\d+)% of the processes' time in training steps\. ", capsys.readouterr().err)
+    assert found
+    runs = tmp_path.glob("sweeps/tiny/*/")
+    steps = sum(record["time_steps_s"] for run in runs for record in read_records(run))
+    assert steps / seconds - 0.005 <= int(found[1]) / 100 <= 1
+    typed(monkeypatch, tmp_path, "train", *TINY, "-m", "seed=0,1")
+    assert "training steps" not in capsys.readouterr().err

@@ -55,6 +55,7 @@ def test_a_record_has_the_digests_of_the_epoch_s_files(sweep: Path) -> None:
         {"training_iteration": 3},
         {"time_this_iter_s": None},
         {"time_total_s": "1"},
+        {"time_steps_s": "1"},
         {"time_total_s": 10**400},
         {"state_sha256": 5},
         {"state_sha256": "../../etc/passwd"},

@@ -38,6 +38,8 @@ def test_what_a_run_leaves(sweep: Path) -> None:
         assert all(isinstance(record[metric], float) for record in records for metric in METRICS)
         assert all(record["config"]["model::dropout"] == params["model.dropout"] for record in records)
         assert records[-1]["time_total_s"] == pytest.approx(sum(record["time_this_iter_s"] for record in records))
+        assert records[0]["time_steps_s"] == 0
+        assert all(0 < record["time_steps_s"] < record["time_this_iter_s"] for record in records[1:])
         left = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
         states = [f"checkpoint_{epoch:06d}/checkpoints" for epoch in range(4)]
         others = ["checkpoint_000003/optimizer", "environment.json", "params.json", "result.json"]

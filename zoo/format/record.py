@@ -20,6 +20,7 @@ Record = dict[str, Any]  # a line of result.json
 LOSSES = ("train_loss", "val_loss", "test_loss")
 ACCURACIES = ("train_acc", "val_acc", "test_acc")
 SECONDS = ("time_this_iter_s", "time_total_s")
+STEP_SECONDS = "time_steps_s"  # of the first, what the epoch's training steps took; not in every record
 # The digests of an epoch's files; records of version 0.1.0 have none.
 STATE_DIGEST, OPTIMIZER_DIGEST = "state_sha256", "optimizer_sha256"
 
@@ -91,7 +92,7 @@ def parsed(line: bytes, epoch: int) -> Record:
         raise ValueError(f"training_iteration is {record['training_iteration']!r}")
     if type(record["diverged"]) is not bool:
         raise ValueError(f"diverged is {record['diverged']!r}")
-    for key in (*LOSSES, *ACCURACIES, *SECONDS):
+    for key in (*LOSSES, *ACCURACIES, *SECONDS, *({STEP_SECONDS} & record.keys())):
         if not is_metric(key, record[key]):
             raise ValueError(f"{key} is {record[key]!r}")
     for key in {STATE_DIGEST, OPTIMIZER_DIGEST} & record.keys():
@@ -106,7 +107,7 @@ def refuse(constant: str) -> NoReturn:
 
 def is_metric(key: str, value: Any) -> bool:
     if value is None:
-        return key not in SECONDS
+        return key not in (*SECONDS, STEP_SECONDS)
     if type(value) not in (int, float):
         return False
     return 0 <= value <= 1 if key in ACCURACIES else abs(value) <= sys.float_info.max

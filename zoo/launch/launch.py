@@ -2,6 +2,7 @@
 
 import queue
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -63,10 +64,12 @@ def launch(nodes: Sequence[Node], workers_for: Callable[[int], Workers], pack_si
         return tally
     if text := notice(unfinished):
         print(text, file=sys.stderr)
+    began, before = time.monotonic(), tally.trained_seconds
     with interruptible(tally.text):
         workers = workers_for(len(unfinished))
         tasks = [Task(nodes) for nodes in pack(unfinished, workers.processes, pack_size)]
         failures = train_tasks(tasks, workers, tally)
+    tally.share = (tally.trained_seconds - before) / (workers.processes * (time.monotonic() - began))
     if failures:
         print(
             f"\n{len(failures)} of {len(tally.target)} runs failed; the same command again tries them once more:",
@@ -79,10 +82,11 @@ def launch(nodes: Sequence[Node], workers_for: Callable[[int], Workers], pack_si
 
 
 def whats_next(nodes: Sequence[Node], tally: Tally) -> str:
-    """What is there, and how to make a zoo of it."""
+    """What is there, how much of the time training steps took, and how to make a zoo of it."""
     sweeps = dict.fromkeys(node.sweep for node in nodes)
     commands = " and ".join(f"`{command('analyze')} sweep={sweep}`" for sweep in sweeps)
-    return f"{tally.text()}. {commands} makes a zoo of them."
+    share = f", {tally.share:.0%} of the processes' time in training steps" if tally.share else ""
+    return f"{tally.text()}{share}. {commands} makes a zoo of them."
 
 
 def tally_of(nodes: Sequence[Node]) -> Tally:

@@ -1,5 +1,6 @@
 """Models trained in lockstep: the LightningModule of every engine."""
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -47,6 +48,7 @@ class Pack(pl.LightningModule):
         self.batches = batches_per_epoch(len(images.trainset), self.batch_size, limit)
         self.is_running = nodes[0].train_metrics == RUNNING
         self.running: list[Metrics] | None = None  # of the epoch just trained
+        self.step_seconds = 0.0  # of its steps
         self.saved: tuple[Sequence[State], Sequence[Mapping[str, Any]]] | None = None
 
     def load_on_start(self, states: Sequence[State], training_states: Sequence[Mapping[str, Any]]) -> None:
@@ -72,7 +74,9 @@ class Pack(pl.LightningModule):
         return self.steps_before + self.epoch * self.batches
 
     def training_step(self, orders: Tensor, _: int) -> None:
+        began = time.perf_counter()
         self.running = self.train_epoch(orders)
+        self.step_seconds = time.perf_counter() - began
         self.epoch += 1
 
     def measure(self) -> list[Metrics]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.format.record import Record, read_records
+from zoo.format.record import STEP_SECONDS, Record, read_records
 from zoo.node.node import Node
 from zoo.run.environment import environment, note
 from zoo.run.lightning import pl
@@ -62,21 +62,22 @@ class Recorder(pl.Callback):
     def save(self, pack: Pack) -> None:
         active = self.active()
         states, training_states, metrics = pack.states(), pack.training_states(), pack.measure()
-        seconds = (time.perf_counter() - self.started) / len(self.runs)
+        now, share = time.perf_counter(), 1 / len(self.runs)
+        seconds = {"time_this_iter_s": (now - self.started) * share, STEP_SECONDS: pack.step_seconds * share}
         for index in active:
             self.latest[index] = self.record(index, pack.epoch, states[index], metrics[index], seconds)
         self.writer.write([self.epoch(index, states[index], training_states[index]) for index in active])
         pack.report({index: metrics[index] for index in active})
         self.started = time.perf_counter()
 
-    def record(self, index: int, epoch: int, state: State, metrics: Metrics, seconds: float) -> Record:
+    def record(self, index: int, epoch: int, state: State, metrics: Metrics, seconds: Record) -> Record:
         before = self.latest[index]
         return {
             **{key: finite(value) for key, value in metrics.items()},
             "training_iteration": epoch,
             "diverged": not all(value.isfinite().all() for value in state.values()),
-            "time_this_iter_s": seconds,
-            "time_total_s": (before["time_total_s"] if before else 0.0) + seconds,
+            **seconds,
+            "time_total_s": (before["time_total_s"] if before else 0.0) + seconds["time_this_iter_s"],
         }
 
     def epoch(self, index: int, state: State, training_state: dict[str, Any]) -> Epoch:

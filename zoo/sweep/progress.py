@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from zoo.disk import paths
-from zoo.format.record import read_whole_records
+from zoo.format.record import STEP_SECONDS, read_whole_records
 from zoo.run.record import is_complete
 
 LEAST_BAR = 10  # characters
@@ -28,6 +28,8 @@ class Tally:
         self.stop_diverged = stop_diverged
         self.seen: dict[Path, tuple[int, int]] = {}  # sizes and modification times of the records
         self.epochs: dict[Path, int] = {}
+        self.step_seconds: dict[Path, float] = {}  # of all epochs, as far as records have them
+        self.share: float | None = None  # of the processes' time, what training steps took; where it is known
         self.accuracy: dict[Path, float] = {}  # on the test images; where there are none, on the validation images
         self.measured = "test"
         self.done: set[Path] = set()
@@ -47,6 +49,7 @@ class Tally:
             records, damage = read_whole_records(run)
             self.seen[run] = seen
             self.epochs[run] = max(len(records) - 1, 0)
+            self.step_seconds[run] = sum(record.get(STEP_SECONDS, 0.0) for record in records)
             (self.damaged.add if damage else self.damaged.discard)(run)
             if self.epochs[run]:  # an untrained model's accuracy says nothing about the sweep
                 self.measure(run, records[-1])
@@ -69,6 +72,10 @@ class Tally:
     @property
     def trained_epochs(self) -> int:
         return sum(self.epochs.values())
+
+    @property
+    def trained_seconds(self) -> float:
+        return sum(self.step_seconds.values())
 
     def text(self) -> str:
         """Runs done, failed and left, best and median accuracy."""
