@@ -1,6 +1,6 @@
 """Making a zoo of a sweep, beside another version of this project: seconds, and the memory of all its processes.
 
-    python benchmarks/collation.py [--models 1000] [--epochs 50] [--beside FOLDER] [--rounds 1]
+    python -m benchmarks.collation [--models 1000] [--epochs 50] [--beside FOLDER] [--rounds 1]
 
 Trains four CNN-s models on the embedded images, whose runs are then copied to as many as wanted. Each version collates
 them, analyses and zips the zoo, `--beside` first: a checkout (such as one by `git worktree add`). Both read and write
@@ -18,6 +18,8 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+
+from benchmarks.processes import family, memory
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,24 +72,6 @@ def copies(sweep: Path, target: Path, models: int) -> None:
         params = target / name / "params.json"
         params.write_text(json.dumps(json.loads(params.read_text()) | {"node": name, "seed": number}))
     (target / "nodes.csv").write_text("\n".join(["node", *names]) + "\n")
-
-
-def family(process: int) -> list[int]:
-    """A process, and those that it started."""
-    try:
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:  # it has just ended
-        return []
-    return [process, *(member for child in children for member in family(int(child)))]
-
-
-def memory(process: int) -> float:
-    """Resident memory in MB, without what is shared through files."""
-    try:
-        fields = (line.split() for line in Path(f"/proc/{process}/status").read_text().splitlines())
-        return next((int(field[1]) / 1024 for field in fields if field[0] == "RssAnon:"), 0.0)
-    except OSError:
-        return 0.0
 
 
 def make_zoo(version: Path, sweep: Path, zoo: Path) -> dict[str, float]:
