@@ -1,13 +1,15 @@
 """PyTorch Lightning, which is imported in this module alone: without what it only would use if it were there.
 
 Its torchmetrics imports SciPy, Matplotlib and torchvision where they are installed, for metrics of sound, images and
-plots: half of the seconds that the import takes. Training has no use for them, so they seem not to be installed
-meanwhile. Anything else can import them as ever; but torchmetrics believes, in a process that trains, that they aren't
-there.
+plots: half of the seconds that the import takes. PyTorch's counter of operations, which Lightning's summary of a model
+uses, imports Triton to know its kernels. Training has no use for them, so they seem not to be installed meanwhile.
+Anything else can import them as ever; but torchmetrics and that counter believe, in a process that trains, that they
+aren't there.
 """
 
 import importlib.metadata
 import importlib.util
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,8 @@ from unittest.mock import patch
 
 import zoo.run.compiler  # noqa: F401  before Lightning, which imports the compiler
 
-OPTIONAL = ("matplotlib", "scipy", "torchvision")
+OPTIONAL = ("matplotlib", "scipy", "torchvision", "triton")
+COUNTER = logging.getLogger("torch.utils.flop_counter")  # tells users that it misses Triton
 
 
 class Absent:
@@ -54,7 +57,7 @@ def absent(*packages: str) -> Iterator[None]:
         yield
 
 
-with absent(*OPTIONAL):
+with absent(*OPTIONAL), patch.object(COUNTER, "disabled", True):
     import pytorch_lightning as pl
     from pytorch_lightning.loggers import Logger
     from pytorch_lightning.plugins.environments import LightningEnvironment
