@@ -1,10 +1,11 @@
 """Making a zoo of a sweep, beside another version of this project: seconds, and the memory of all its processes.
 
-    python -m benchmarks.collation [--models 1000] [--epochs 50] [--beside FOLDER] [--rounds 1]
+    python -m benchmarks.collation [--models 100,1000] [--epochs 50] [--beside FOLDER] [--rounds 1]
 
-Trains four CNN-s models on the embedded images, whose runs are then copied to as many as wanted. Each version collates
-them, analyses and zips the zoo, `--beside` first: a checkout (such as one by `git worktree add`). Both read and write
-where the system has its temporary files.
+Trains four CNN-s models on the embedded images, whose runs are then copied to as many as wanted: memory should grow
+with these by what tables of them need. Each version collates them, analyses, writes the checksums and zips the zoo,
+`--beside` first: a checkout (such as one by `git worktree add`). Both read and write where the system has its temporary
+files.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from pathlib import Path
 from zoo.analysis.analyze import analyze
 from zoo.collation.collate import collate
 from zoo.disk.folders import zip_folder
+from zoo.format import manifest
 from zoo.publication.readme import document
 
 sweep, zoo = map(Path, sys.argv[1:])
@@ -38,6 +40,8 @@ times = [time.perf_counter()]
 missing = collate(sweep, zoo)
 times.append(time.perf_counter())
 document(zoo, analyze(zoo, zoo.name, missing))
+times.append(time.perf_counter())
+manifest.write(zoo)
 times.append(time.perf_counter())
 zip_folder(zoo, zoo.with_suffix(".zip"))
 times.append(time.perf_counter())
@@ -96,34 +100,51 @@ def make_zoo(version: Path, sweep: Path, zoo: Path) -> dict[str, float]:
     output, _ = process.communicate()
     watcher.join()
     assert process.returncode == 0
-    collating, analysing, zipping = map(float, output.split())
+    collating, analysing, summing, zipping = map(float, output.split())
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime
-    return {"collate": collating, "analyse": analysing, "zip": zipping, "processor": used, "memory": peak[0]}
+    return {
+        "collate": collating,
+        "analyse": analysing,
+        "checksums": summing,
+        "zip": zipping,
+        "processor": used,
+        "memory": peak[0],
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Making a zoo of a sweep.")
-    parser.add_argument("--models", type=int, default=1000)
+    parser.add_argument("--models", default="100,1000")
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--beside", type=Path, help="a checkout of another version")
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     versions = [version.absolute() for version in (options.beside, ROOT) if version]
     with tempfile.TemporaryDirectory() as name:
-        folder, states = Path(name), options.models * (options.epochs + 1)
-        copies(train(folder / "first", options.epochs), folder / "sweep", options.models)
-        for _ in range(options.rounds):
-            for version in versions:
-                found = make_zoo(version, folder / "sweep", folder / "zoo")
-                print(
-                    f"{version}: {options.models} models, {states} states: collated in {found['collate']:.1f} s "
-                    f"({states / found['collate']:.0f} states/s), analysed in {found['analyse']:.1f} s, zipped in "
-                    f"{found['zip']:.1f} s; {found['processor']:.1f} s of processors in all; {found['memory']:.0f} MB",
-                    flush=True,
-                )
-                shutil.rmtree(folder / "zoo")
-                (folder / "zoo.zip").unlink()
+        folder = Path(name)
+        trained = train(folder / "first", options.epochs)
+        for models in map(int, options.models.split(",")):
+            copies(trained, folder / "sweep", models)
+            for _ in range(options.rounds):
+                for version in versions:
+                    print(f"{version}: {measured(version, folder, models, options.epochs + 1)}", flush=True)
+            shutil.rmtree(folder / "sweep")
+
+
+def measured(version: Path, folder: Path, models: int, epochs: int) -> str:
+    """What a version takes for the sweep in the folder."""
+    found = make_zoo(version, folder / "sweep", folder / "zoo")
+    shutil.rmtree(folder / "zoo")
+    (folder / "zoo.zip").unlink()
+    states = models * epochs
+    steps = ("collate", "analyse", "checksums", "zip")
+    return (
+        f"{models} models, {states} states: {sum(found[step] for step in steps):.1f} s, collated in "
+        f"{found['collate']:.1f} s ({states / found['collate']:.0f} states/s), analysed in {found['analyse']:.1f} s, "
+        f"checksums in {found['checksums']:.1f} s, zipped in {found['zip']:.1f} s; "
+        f"{found['processor']:.1f} s of processors in all; {found['memory']:.0f} MB at most"
+    )
 
 
 if __name__ == "__main__":
