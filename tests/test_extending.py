@@ -13,7 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from tests.conftest import TESTS, prepare, train_sweep
 from zoo import ZooDataset
@@ -21,6 +25,7 @@ from zoo.analyze import make_zoo
 from zoo.disk import paths
 from zoo.engines import lanes
 from zoo.format.record import read_records
+from zoo.installation import CONF
 from zoo.node.grid import Grid
 from zoo.node.node import Node
 
@@ -83,8 +88,8 @@ def learning_state(node: Node) -> dict:
 
 def test_the_page_has_an_example_of_everything() -> None:
     groups = {name.split("/")[1] for name in FILES if name.startswith("my_conf/")}
-    assert groups == {"model", "optim", "schedule", "data"}
-    assert {"my_analysis.py", "hydra_plugins/here/launcher.py"} < set(FILES)
+    assert groups == {"model", "optim", "schedule", "init", "zoo", "data"}
+    assert {"my_analysis.py", "my_transforms.py", "hydra_plugins/here/launcher.py"} < set(FILES)
     assert len(DIFFS) == 6
 
 
@@ -113,6 +118,33 @@ def test_schedules(train: Callable[..., list[Node]]) -> None:
     assert rates == pytest.approx([0.001 * 0.9, 0.0], abs=1e-12)
 
 
+def test_an_initialisation(train: Callable[..., list[Node]]) -> None:
+    [node] = train("init=truncated")
+    weights = torch.load(paths.checkpoint(node.run, 0), weights_only=True)
+    biases = [weights[key] for key in weights if key.endswith("bias")]
+    assert all(torch.equal(bias, torch.zeros_like(bias)) for bias in biases)
+    assert torch.cat([weights[key].flatten() for key in weights if key.endswith("weight")]).std() == pytest.approx(
+        0.05, rel=0.1
+    )
+
+
+def test_a_preset(mine: Path) -> None:
+    path = f"hydra.searchpath=[file://{mine}/my_conf]"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        preset = [path, "+zoo=momentum"]
+        config = loader.load_configuration("train", preset, run_mode=RunMode.MULTIRUN)
+        params = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
+        nodes = list(Grid(loader, "train", [*preset, *params]))
+    assert len(nodes) == len({node.name for node in nodes}) == 2 * 3 * 10
+    flat = nodes[-1].flat
+    assert (flat["data"], flat["optim"], flat["optim.momentum"], flat["optim.lr"], flat["seed"]) == (
+        *("usps", "sgd"),
+        *(0.9, 1e-3, 10),
+    )
+    assert nodes[0].sweep.name == "momentum" and nodes[0].max_epochs == 25
+
+
 def test_images(train: Callable[..., list[Node]], tmp_path: Path) -> None:
     for label, name in enumerate(("circle", "cross", "square")):
         folder = tmp_path / "data/shapes" / name
@@ -135,6 +167,16 @@ def test_an_analysis(mine: Path, zoo: Path) -> None:
     assert table.index.tolist() == [0, 1, 2, 3]
     assert table["mean"][3] == pytest.approx(norms.mean())
     assert table["correlation"][3] == pytest.approx(np.corrcoef(norms, last.properties["test_acc"])[0, 1])
+
+
+def test_a_transform(mine: Path, zoo: Path) -> None:
+    plain = ZooDataset(zoo, epochs=3)
+    transform = importlib.import_module("my_transforms").Norms(plain.architecture)
+    norms = torch.stack([weights for weights, _ in ZooDataset(zoo, epochs=3, transform=transform)])
+    state = plain.state_dict(model=5, epoch=3)
+    assert norms[5] == pytest.approx([tensor.norm().item() for tensor in state.values()])
+    [batch, _] = next(iter(DataLoader(ZooDataset(zoo, epochs=3, transform=transform), batch_size=8)))
+    assert torch.equal(batch, norms)
 
 
 def test_a_launcher(mine: Path, grid: Callable[..., Grid], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -132,6 +132,12 @@ def test_what_is_not_there_is_one_clear_error(nodes: Nodes, overrides: list[str]
         nodes(*overrides)
 
 
+def test_a_grid_of_all_inits_says_how_to_leave_it_out(grid: Callable[..., Grid]) -> None:
+    with pytest.raises(ZooError, match=r"give init.zoo, .*init=glob\(\*,exclude=from_zoo\)"):
+        list(grid("init=glob(*)"))
+    assert len(list(grid("init=glob(*,exclude=from_zoo)"))) == 6
+
+
 def test_a_key_that_the_parent_has_not(nodes: Nodes) -> None:
     with pytest.raises(InterpolationResolutionError, match=r"\$\{parent:sed\}: .* has no sed"):
         nodes("init.model=0", "seed=${parent:sed}")

@@ -182,6 +182,30 @@ def test_a_finished_run_stays_finished_without_its_optimizer_state(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("how", ["missing", "cut", "flipped"])
+def test_more_epochs_begin_where_an_optimizer_state_is_whole(
+    interrupted: Path, sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    folder = shutil.copytree(interrupted, tmp_path / "copy")
+    run = the_run(folder)
+    older = paths.optimizer(run, 2).read_bytes()
+    train_sweep(folder, *COMMAND)
+    path = paths.optimizer(run, 3)
+    content = path.read_bytes()
+    for kept, place in ((True, "goes on from epoch 2"), (False, "begins again")):
+        path.unlink() if how == "missing" else path.write_bytes(TEARS[how](content))
+        if kept:
+            paths.optimizer(run, 2).write_bytes(older)
+        epochs = 4 if kept else 5
+        capsys.readouterr()
+        train_sweep(folder, *COMMAND[:2], f"trainer.max_epochs={epochs}")
+        why = "is missing or damaged" + ("" if kept else ", and no older one is kept")
+        assert f"{run} {place}: {path} {why}\n" in capsys.readouterr().err
+        assert len(read_records(run)) == epochs + 1
+        assert_same_states(run, sweep / run.name, epochs=3)
+        path = paths.optimizer(run, 4)
+
+
 def a_run(folder: Path) -> Path:
     """The one of COMMAND in a copy of the fixture `sweep`."""
     [run] = (folder / "sweeps/tiny").glob("*dropout0.5_seed0_*")

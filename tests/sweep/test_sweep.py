@@ -142,14 +142,17 @@ def test_damaged_images_are_made_anew(
     assert paths.images(folder).read_bytes() == whole
 
 
-def test_a_flipped_bit_in_the_images_is_noticed_in_the_cache_and_in_the_sweep(
-    start: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("damage", [flipped, lambda content: content[:1000], lambda content: b""])
+def test_damage_to_the_images_is_noticed_in_the_cache_and_in_the_sweep(
+    start: Callable[..., Path], capsys: pytest.CaptureFixture[str], damage: Callable[[bytes], bytes]
 ) -> None:
     folder = start()  # which has the cache's file, by a link
     whole = paths.images(folder).read_bytes()
-    paths.images(folder).write_bytes(flipped(whole))
+    paths.images(folder).write_bytes(damage(whole))
     start()
-    assert "anew" in capsys.readouterr().err and paths.images(folder).read_bytes() == whole
+    told = capsys.readouterr().err
+    assert "anew: it was damaged" in told and f"{paths.images(folder)} is damaged, and is made anew" in told
+    assert paths.images(folder).read_bytes() == whole
 
 
 def test_images_of_the_same_name_but_other_content_are_refused(

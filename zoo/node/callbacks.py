@@ -45,6 +45,8 @@ REFUSED = {
     "BasePredictionWriter": "the Trainer only trains, and predicts nothing",
 }
 
+NEEDS_LOGGER = ("LearningRateMonitor", "DeviceStatsMonitor")
+
 
 def as_list(given: Any) -> list[Any]:
     """What `trainer.callbacks` or `trainer.logger` stands for: one, or a list of those."""
@@ -63,10 +65,16 @@ def name_at_lightning(callback: Any) -> str | None:
     return target.rpartition(".")[2] if target.partition(".")[0] in LIGHTNING else None
 
 
-def require_possible(callback: object, config: Mapping[str, Any]) -> None:
-    """Raise ZooError for a callback, made by its config, that is or derives from one that can't be had."""
+def require_possible(callback: object, config: Mapping[str, Any], has_logger: bool) -> None:
+    """Raise ZooError for a callback, made by its config, that is or derives from one that can't be had.
+
+    `has_logger`: whether there is one beside it.
+    """
+    own = type(callback).__name__
     for kind in type(callback).__mro__:
         if kind.__module__.partition(".")[0] in LIGHTNING and (reason := REFUSED.get(kind.__name__)):
-            raise ZooError(f"trainer.callbacks, {type(callback).__name__}: {reason}")
+            raise ZooError(f"trainer.callbacks, {own}: {reason}")
         if kind.__name__ == "Timer" and config.get("duration") is not None:
             raise ZooError(f"trainer.callbacks, Timer, duration={config['duration']}: {EPOCHS}. Leave it out")
+        if kind.__name__ in NEEDS_LOGGER and not has_logger:
+            raise ZooError(f"trainer.callbacks, {own}: it has nowhere to log to. Give trainer.logger=true, too")

@@ -57,7 +57,8 @@ def parent_of(init: Mapping[str, Any]) -> tuple["ParentZoo", int]:
     """The zoo that a choice of `init` names, and the id of its model there."""
     from zoo.node.parent_zoo import opened  # PyTorch takes seconds to import, and --help has no use for it
 
-    for key, what in (("zoo", "a zoo's folder"), ("model", "a node of it, or an id")):
+    others = "all other inits are init=glob(*,exclude=from_zoo)"  # of which a grid is often
+    for key, what in (("zoo", f"a zoo's folder; {others}"), ("model", "a node of it, or an id")):
         if init.get(key) in (None, "???"):
             raise ZooError(f"init=from_zoo: give init.{key}, {what}")
     zoo = opened(Path(str(init["zoo"])))

@@ -71,6 +71,8 @@ def with_whole_optimizers(run: Path, records: Sequence[Record]) -> tuple[list[in
             epochs.append(epoch)
         except ZooError:  # of older epochs there is none
             damage = f"{paths.optimizer(run, epoch)} is missing or damaged" if record is records[-1] else None
+    if damage and not epochs:  # as of a finished run that is to train for more epochs
+        damage += ", and no older one is kept"
     return epochs, damage
 
 

@@ -31,14 +31,15 @@ def make_trainer(options: Mapping[str, Any], recorder: pl.Callback, folder: Path
             **{key: value for key, value in made_deterministic(options).items() if key not in MATERIAL},
             "logger": loggers(options, folder),
             "callbacks": [recorder, *callbacks(options)],
+            "profiler": profiler(options),
             # in a job of a batch system, each of its processes trains models of its own: none is a rank of one training
             "plugins": [LightningEnvironment()],
         },
         _convert_="all",
     )
-    profiler: Profiler = trainer.profiler  # type: ignore[attr-defined]  # the Trainer doesn't declare it
-    if options.get("profiler") and profiler.dirpath is None:
-        profiler.dirpath, profiler.filename = paths.profile(folder).parent, paths.profile(folder).name
+    used: Profiler = trainer.profiler  # type: ignore[attr-defined]  # the Trainer doesn't declare it
+    if options.get("profiler") and used.dirpath is None:
+        used.dirpath, used.filename = paths.profile(folder).parent, paths.profile(folder).name
     for counter in ("ready", "started", "processed", "completed"):
         setattr(trainer.fit_loop.epoch_progress.current, counter, epoch)
     return trainer
@@ -75,8 +76,14 @@ def callbacks(options: Mapping[str, Any]) -> list[pl.Callback]:
     given = as_list(options.get("callbacks"))
     found = [made(one, "callbacks", pl.Callback) for one in given]
     for callback, config in zip(found, given, strict=True):
-        require_possible(callback, config)
+        require_possible(callback, config, has_logger=bool(options.get("logger")))
     return found
+
+
+def profiler(options: Mapping[str, Any]) -> Profiler | str | None:
+    """What `trainer.profiler` stands for."""
+    given = options.get("profiler")
+    return made(given, "profiler", Profiler) if isinstance(given, Mapping) else given
 
 
 def made(config: Any, key: str, kind: type, folder: Path | None = None) -> Any:

@@ -51,9 +51,11 @@ REFUSED = {
     "model_registry": KEPT,
 }
 
+SWITCHES = ("benchmark", "detect_anomaly", *(key for key in IMMATERIAL if key.startswith("enable_")))
 PRECISIONS = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 CLIP_ALGORITHMS = ("norm", "value")
 ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "auto")
+PROFILERS = ("simple", "advanced", "pytorch")
 
 
 def check_options(trainer: Mapping[str, Any]) -> None:
@@ -91,6 +93,16 @@ def wrong(key: str, value: Any, trainer: Mapping[str, Any]) -> str | None:
             return f"must be one of {', '.join(CLIP_ALGORITHMS)}"
         case "gradient_clip_algorithm" if "gradient_clip_val" not in trainer:
             return "clips nothing without trainer.gradient_clip_val"
+        case "profiler" if not (value is None or value in PROFILERS or isinstance(value, Mapping)):
+            return f"must be one of {', '.join(PROFILERS)}, or the _target_ of a Profiler of PyTorch Lightning's"
+        case "log_every_n_steps" if type(value) is not int or value < 1:
+            return "must be a whole number of epochs, 1 or more"
+        case "default_root_dir" if not isinstance(value, str | None):
+            return "must be a folder"
+        case "deterministic" if not (value == "warn" or isinstance(value, bool | None)):
+            return "must be true, false, warn or null"
+        case _ if key in SWITCHES and not isinstance(value, bool | None):
+            return "must be true, false or null"
     return None
 
 

@@ -178,11 +178,12 @@ def check_trainer(config: Mapping[str, Any]) -> None:
     if limit is not None and total_steps(config) == 0:
         batches = batches_per_epoch(config["data"]["train"], config["batch_size"])
         raise ZooError(f"trainer.limit_train_batches={limit}: leaves none of the {batches} batches")
-    if trainer.get("callbacks") or trainer.get("logger"):
-        from zoo.run.trainer import callbacks, loggers  # PyTorch Lightning takes seconds to import
+    if any(trainer.get(key) for key in ("callbacks", "logger", "profiler")):
+        from zoo.run.trainer import callbacks, loggers, profiler  # PyTorch Lightning takes seconds to import
 
         callbacks(trainer)
         loggers(trainer, Path())
+        profiler(trainer)
 
 
 def attempt(group: str, choice: Mapping[str, Any], construct: Any) -> Any:
