@@ -17,7 +17,7 @@ from zoo.dataset.batch import Batch
 from zoo.dataset.network import build_network, checked_vector, key_of, with_weights
 from zoo.dataset.opening import open_source
 from zoo.dataset.properties import Properties
-from zoo.dataset.selection import BEST, LAST, Epochs, Selection, checked_epochs
+from zoo.dataset.selection import LAST, Epochs, Selection, checked_epochs, epoch_of
 from zoo.dataset.several import Several
 from zoo.dataset.splits import SPLITS, split_models
 from zoo.errors import ZooError
@@ -88,6 +88,8 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         self.paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
         self.selection = Selection(epochs, split, finite, splits, seed, stratify, where, status, max_weight, window)
         self.selection.require_sound()
+        if transform is not None and not callable(transform):
+            raise ZooError(f"transform={transform!r}: give a callable that takes weights")
         self.split, self.finite, self.window = split, finite, window
         self.transform, self.trust = transform, trust
         self.source = open_source(self.paths[0]) if isinstance(path, str | Path) else opened(self.paths)
@@ -251,7 +253,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         raise ZooError(f"{self.path} has no tensor {name!r}: choose from {', '.join(self.layers)}")
 
     def find(self, model: int | str) -> pd.Series:
-        """The row of `models` of a model, by its id or node."""
+        """The row of `models` of a model, by its id or node. Raises ZooError if there is none, or several."""
         found = self.models[(self.models["id"] == model) | (self.models["node"] == model)]
         if found.empty:
             raise ZooError(f"{self.path} has no model {model!r}: give an id or a node of its table of models")
@@ -261,18 +263,18 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
             )
         return found.iloc[0]
 
-    def state_dict(self, model: int | str, epoch: int | str) -> dict[str, Tensor]:
-        """A model's state at an epoch, or its last or best, to be loaded into its class. `model`: its id, or node."""
+    def state_dict(self, model: int | str, epoch: int | str = LAST) -> dict[str, Tensor]:
+        """A model's state at an epoch, to be loaded into its class. `model`: its id, or node. `epoch`: as one of
+        `epochs`: a number, -1 for the last there can be, or "last" or "best" of the model's own.
+
+        Raises ZooError, which names those that there are, if the model has no state at this epoch.
+        """
         return self.architecture.unflatten(self.state(model, epoch), self.find(model)["variant"])
 
-    def state(self, model: int | str, epoch: int | str) -> Tensor:
+    def state(self, model: int | str, epoch: int | str = LAST) -> Tensor:
         """The same as a view of the weights [parameters]."""
         row = self.find(model)
-        if epoch in (LAST, BEST):
-            epoch = row[f"{epoch}_epoch"]
-        if isinstance(epoch, str) or not 0 <= epoch <= row["last_epoch"]:
-            raise ZooError(f"the model {model!r} has the epochs 0 to {row['last_epoch']}, but not {epoch}")
-        return self.mapped.state(int(row["id"]), int(epoch))
+        return self.mapped.state(int(row["id"]), epoch_of(epoch, row, self.source))
 
     def model(self, model: int | str, epoch: int | str = LAST) -> nn.Module:
         """A model at an epoch as a network, in evaluation mode."""
