@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, default_collate
 from zoo.data.images import Images
 from zoo.dataset import forward
 from zoo.dataset.batch import Batch
-from zoo.dataset.network import build_network, checked_vector, key_of, with_weights
+from zoo.dataset.network import Build, build_network, checked_vector, key_of, with_weights
 from zoo.dataset.opening import open_source
 from zoo.dataset.properties import Properties
 from zoo.dataset.selection import LAST, Epochs, Selection, checked_epochs, epoch_of
@@ -59,6 +59,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         window: int | None = None,
         transform: Transform | None = None,
         trust: bool = False,
+        build: Build | None = None,
     ):
         """`path`: a zoo, in a folder or zip file, or several of one architecture. `epochs`: the ones to take, None for
         all; 0 is the initialisation, -1 the last there can be, "last" the last that a model has, "best" that of its
@@ -81,17 +82,19 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         what it returns stands in their place. If it has a true attribute `batched`, as those of
         zoo.dataset.transforms have, it is given a loader's whole batch at once: weights [batch, parameters] or
         [batch, window, parameters]. `trust` allows that code in the zoo is run, where the class of its models is not
-        known here.
+        known here. `build` makes a network of such a model instead, of what its params.json holds; weights go in by
+        the order of its tensors.
 
         Raises ZooError for what is no zoo, a damaged file, and an unknown epoch, split or column.
         """
         self.paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
         self.selection = Selection(epochs, split, finite, splits, seed, stratify, where, status, max_weight, window)
         self.selection.require_sound()
-        if transform is not None and not callable(transform):
-            raise ZooError(f"transform={transform!r}: give a callable that takes weights")
+        for name, given, takes in (("transform", transform, "weights"), ("build", build, "a model's params")):
+            if given is not None and not callable(given):
+                raise ZooError(f"{name}={given!r}: give a callable that takes {takes}")
         self.split, self.finite, self.window = split, finite, window
-        self.transform, self.trust = transform, trust
+        self.transform, self.trust, self.build = transform, trust, build
         self.source = open_source(self.paths[0]) if isinstance(path, str | Path) else opened(self.paths)
         self.path, self.architecture = self.source.path, self.source.architecture
         self.mapped = self.source.weights
@@ -193,7 +196,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A worker process maps the files anew rather than be sent what is in them."""
-        options = vars(self.selection) | {"transform": self.transform, "trust": self.trust}
+        options = vars(self.selection) | {"transform": self.transform, "trust": self.trust, "build": self.build}
         if self.asked is not None:
             options["epochs"] = self.asked  # those given may be an iterator
         return reopened, (type(self), self.paths if isinstance(self.source, Several) else self.paths[0], options)
@@ -296,7 +299,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
 
     def untrained(self, model: int | str) -> nn.Module:
         row = self.find(model)
-        return build_network(self.source, int(row["id"]), self.trust)
+        return build_network(self.source, int(row["id"]), self.trust, self.build)
 
     def predict(
         self, images: Tensor, samples: Sequence[int] | None = None, models_at_once: int = 32, images_at_once: int = 256

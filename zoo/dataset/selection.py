@@ -146,7 +146,7 @@ def checked_epochs(epochs: Epochs, source: Source) -> list[int] | None:
     if isinstance(epochs, slice):
         asked = list(there[checked_slice(epochs)])
     else:
-        asked = [whole(epoch) for epoch in (epochs if is_several(epochs) else [epochs])]
+        asked = [whole(epoch) for epoch in several(epochs)]
     if not asked or not all(-len(there) <= epoch < len(there) for epoch in asked):
         raise ZooError(f"epochs={epochs!r}: {source.path} has the epochs 0 to {there[-1]}")
     return sorted({epoch % len(there) for epoch in asked})
@@ -161,8 +161,9 @@ def is_positive(value: Any) -> bool:
     return (is_whole(value) or isinstance(value, float | np.floating)) and value > 0
 
 
-def is_several(epochs: Any) -> bool:
-    return isinstance(epochs, Iterable) and not isinstance(epochs, str) and getattr(epochs, "ndim", 1) > 0
+def several(epochs: Any) -> Iterable[Any]:
+    one = isinstance(epochs, str) or not isinstance(epochs, Iterable) or getattr(epochs, "ndim", 1) == 0
+    return [epochs] if one else epochs
 
 
 def checked_slice(epochs: slice) -> slice:
