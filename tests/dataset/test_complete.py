@@ -108,6 +108,26 @@ def test_tasks(zoo: Path) -> None:
         PropertyPrediction(last_states, "x")
 
 
+def test_any_property_can_be_predicted(zoo: Path) -> None:
+    dataset = ZooDataset(zoo, where="status == 'finished'")
+    rows = dataset.models.loc[dataset.properties["id"]]
+    for column in (*dataset.properties, "status", "diverged", "last_epoch", "best_epoch"):
+        found = PropertyPrediction(dataset, column)
+        expected = dataset.properties[column] if column in dataset.properties else rows[column]
+        if found.classes is None:
+            assert torch.equal(found.targets, torch.tensor(expected.tolist(), dtype=torch.float32)), column
+        else:
+            assert [found.classes[target] for target in found.targets] == expected.tolist(), column
+    assert PropertyPrediction(dataset, "best_epoch", categorical=True).targets.dtype == torch.int64
+    assert PropertyPrediction(dataset, "epoch", categorical=True).targets.tolist() == [0, 1, 2, 3] * 8
+    assert PropertyPrediction(dataset, "diverged", categorical=True).classes == [False]
+    for columns in ("id", "test_acc"):
+        with pytest.raises(ZooError, match=f"'{columns}' has no categories"):
+            PropertyPrediction(dataset, columns, categorical=True)
+    with pytest.raises(ZooError, match="no property to predict: choose from id, node"):
+        PropertyPrediction(dataset, [])
+
+
 def test_layers_are_views(zoo: Path) -> None:
     dataset = ZooDataset(zoo)
     layer = dataset.layer("module_list.3.weight")
