@@ -149,7 +149,15 @@ def test_networks_and_predictions(zoo: Path) -> None:
             torch.testing.assert_close(outputs[index], network(images))
         assert torch.equal(dataset.vector(network), dataset.weights[index])
         assert torch.equal(dataset.vector(dataset.network(dataset.weights[0], like=index)), dataset.weights[0])
-    assert torch.equal(dataset.predict(images, [5, 1], 3, 4), dataset.predict(images, [5, 1], 3, 4))
+    assert torch.equal(dataset.predict(images, [5, 1], 3, 4), dataset.predict(images, [5, -7], 3, 4))
+    assert torch.equal(dataset.predict(images, dataset.properties["id"] > 6), dataset.predict(images, [7]))
+    for wrong, error in (
+        (images.expand(-1, 3, -1, -1), r"CNNSmall can't take images \[10, 3, 28, 28\]"),
+        (images.long(), "torch.int64"),
+        (images.numpy(), "not ndarray"),
+    ):
+        with pytest.raises(ZooError, match=error):
+            dataset.predict(wrong)
 
 
 def test_a_foreign_class_is_not_called(zoo: Path, tmp_path: Path) -> None:
@@ -205,6 +213,18 @@ def test_several_zoos(zoo: Path, tmp_path: Path) -> None:
 
 def double(weights: torch.Tensor) -> torch.Tensor:
     return 2 * weights
+
+
+def test_the_table_of_models_of_whatever_opens(zoo: Path, sweep: Path, tmp_path: Path) -> None:
+    table = read_models(zoo)
+    named = shutil.copytree(zoo, tmp_path / "a b", ignore=lambda *_: {"models"})
+    for path in (zoo.with_suffix(".zip"), zoo / "models.csv", named.as_uri(), f"file://localhost{zoo}/models.csv"):
+        pd.testing.assert_frame_equal(read_models(path), table)
+    assert sorted(read_models(sweep)["node"]) == sorted(table["node"])
+    with pytest.raises(ZooError, match="of the machine 'elsewhere'"):
+        read_models("file://elsewhere/zoo")
+    with pytest.raises(ZooError, match="is no zoo"):
+        read_models(tmp_path)
 
 
 @pytest.mark.slow

@@ -306,12 +306,19 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     ) -> Tensor:
         """The outputs [samples, images, classes] of the samples' networks, in evaluation mode, on images [images, ...].
 
-        `samples`: their positions in the dataset, None for all. Models that differ in nothing but weights are computed
-        together, so many at once on so many images: that bounds the memory.
+        `samples`: their positions in the dataset, or a mask, None for all. Models that differ in nothing but weights are computed
+        together, so many at once on so many images: that bounds the memory. Raises ZooError for images that the
+        networks can't take, such as those of other channels.
         """
         if self.window is not None:
             raise ZooError("predict is for states: give a dataset without a window")
-        chosen = np.arange(len(self)) if samples is None else np.asarray(samples, dtype=np.int64)
+        if not isinstance(images, Tensor):
+            raise ZooError(f"predict takes images as a tensor [images, ...], not {type(images).__name__}")
+        if min(models_at_once, images_at_once) < 1:
+            raise ZooError(
+                f"predict takes 1 model and image at once or more, not {models_at_once} and {images_at_once}"
+            )
+        chosen = np.arange(len(self)) if samples is None else np.arange(len(self))[np.asarray(samples)]
         outputs: list[Tensor] = [torch.empty(0)] * len(chosen)
         for places in self.alike(chosen).values():
             rows = self.rows[chosen[places]]
