@@ -140,15 +140,18 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         if isinstance(index, slice):
             return self.several(range(len(self))[index])
         if isinstance(index, Sequence | np.ndarray | Tensor) and np.ndim(index):
-            positions = np.asarray(index)
-            is_mask = positions.dtype == bool
-            return self.several(np.arange(len(self))[positions] if is_mask else positions)
+            return self.several(self.positions(index))
         if self.window is not None:
             return self.several([index])[0]
         model, epoch = divmod(int(self.rows[index]), self.mapped.shape[1])
         weights = self.mapped.state(model, epoch)
         properties = self.samples.one(self.samples.places[index], model, epoch)
         return weights if self.transform is None else self.transform(weights), properties
+
+    def positions(self, samples: Any) -> np.ndarray:
+        """Of several samples, given by these, or by a mask of all."""
+        given = np.asarray(samples)
+        return np.arange(len(self))[given] if given.dtype == bool else given.astype(np.int64)
 
     def __getitems__(self, indices: Any) -> Batch:
         """Several samples at once: PyTorch's DataLoader asks for its batches so, and collates them by `collated`."""
@@ -306,9 +309,9 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     ) -> Tensor:
         """The outputs [samples, images, classes] of the samples' networks, in evaluation mode, on images [images, ...].
 
-        `samples`: their positions in the dataset, or a mask, None for all. Models that differ in nothing but weights are computed
-        together, so many at once on so many images: that bounds the memory. Raises ZooError for images that the
-        networks can't take, such as those of other channels.
+        `samples`: their positions in the dataset, or a mask, None for all. Models that differ in nothing but weights
+        are computed together, so many at once on so many images: that bounds the memory. Raises ZooError for images
+        that the networks can't take, such as those of other channels.
         """
         if self.window is not None:
             raise ZooError("predict is for states: give a dataset without a window")
@@ -318,7 +321,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
             raise ZooError(
                 f"predict takes 1 model and image at once or more, not {models_at_once} and {images_at_once}"
             )
-        chosen = np.arange(len(self)) if samples is None else np.arange(len(self))[np.asarray(samples)]
+        chosen = self.positions(np.full(len(self), True) if samples is None else samples)
         outputs: list[Tensor] = [torch.empty(0)] * len(chosen)
         for places in self.alike(chosen).values():
             rows = self.rows[chosen[places]]

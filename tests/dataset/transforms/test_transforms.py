@@ -66,7 +66,7 @@ def test_weights_of_any_kind(text: str) -> None:
         assert parts(transform(empty))[0].shape == (*empty.shape[:-1], *expected[0].shape[1:])
     for wrong in (WEIGHTS.numpy(), WEIGHTS.tolist(), torch.tensor(1.0)):
         with pytest.raises(ZooError, match="takes weights"):
-            transform(wrong)  # type: ignore[arg-type]  # of a user who does not look at types
+            transform(wrong)
 
 
 def parts(transformed: Any) -> tuple[Tensor, ...]:
