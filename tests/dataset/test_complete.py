@@ -240,6 +240,10 @@ def test_slices_and_repr(zoo: Path) -> None:
     assert [properties["id"] for _, properties in dataset[-2:]] == [6, 7]
     assert [properties["id"] for _, properties in dataset[[4, 0]]] == [4, 0]
     assert repr(dataset) == f"ZooDataset({zoo}: 8 samples of 8 models, CNNSmall [2464], epochs=2)"
+    windows = ZooDataset(zoo, iter([0, 1, 3]), window=2)
+    assert repr(windows) == f"ZooDataset({zoo}: 16 windows of 2 epochs of 8 models, CNNSmall [2464], epochs=[0, 1, 3])"
+    for opened in (ZooDataset(zoo), ZooDataset(zoo, -1, where="seed > 0"), windows):
+        assert repr(pickle.loads(pickle.dumps(opened))) == repr(opened)
 
 
 def test_a_remote_table(zoo: Path, tmp_path: Path) -> None:

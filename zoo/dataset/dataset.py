@@ -1,6 +1,6 @@
 """A zoo as a data set of models: their weights, and the properties that go with them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         Raises ZooError for what is no zoo, a damaged file, and an unknown epoch, split or column.
         """
         self.paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
+        epochs = list(epochs) if isinstance(epochs, Iterator) else epochs
         self.selection = Selection(epochs, split, finite, splits, seed, stratify, where, status, max_weight, window)
         self.selection.require_sound()
         for name, given, takes in (("transform", transform, "weights"), ("build", build, "a model's params")):
@@ -200,8 +201,6 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
     def __reduce__(self) -> tuple[Any, ...]:
         """A worker process maps the files anew rather than be sent what is in them."""
         options = vars(self.selection) | {"transform": self.transform, "trust": self.trust, "build": self.build}
-        if self.asked is not None:
-            options["epochs"] = self.asked  # those given may be an iterator
         return reopened, (type(self), self.paths if isinstance(self.source, Several) else self.paths[0], options)
 
     def __repr__(self) -> str:
@@ -210,9 +209,9 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         if self.large and "rows" not in vars(self):
             return f"ZooDataset({self.path}: {count} models x {epochs} epochs of {what})"
         models = len(np.unique(self.rows.reshape(len(self), -1)[:, 0] // epochs)) if len(self) else 0
-        window = f" windows of {self.window}" if self.window else ""
+        samples = f"windows of {self.window} epochs" if self.window else "samples"
         options = [f"{key}={value!r}" for key, value in self.selection.given().items() if key != "window"]
-        return f"ZooDataset({self.path}: {len(self)} samples{window} of {models} models, {', '.join([what, *options])})"
+        return f"ZooDataset({self.path}: {len(self)} {samples} of {models} models, {', '.join([what, *options])})"
 
     @cached_property
     def weights(self) -> Tensor:

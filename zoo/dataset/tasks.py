@@ -84,7 +84,8 @@ class PropertyPrediction(Dataset[tuple[Any, Tensor]]):
         table = self.chosen()
         text = [column for column in table if not pd.api.types.is_numeric_dtype(table[column])]
         if missing := [column for column in table if table[column].isna().any()]:
-            raise ZooError(f"{missing[0]!r} is missing for some samples: leave them out, e.g. by `where`")
+            where = f"{missing[0]} is not None"
+            raise ZooError(f"{missing[0]!r} is missing for some samples: leave them out, e.g. by {where=}")
         self.classes: list[Any] | None = self.all_classes() if categorical or text else None
         if self.classes is None:
             targets = torch.from_numpy(table.to_numpy(dtype=np.float32, copy=True))
