@@ -35,6 +35,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = 5_000  # samples taken for a rate
 FILES = 500  # states of one file each
 LARGE = 1_000_000  # models
+WINDOW = 5  # epochs, or as many as there are
 
 Figures = dict[str, float]
 
@@ -148,10 +149,11 @@ def measure_newer(zoo: Path) -> Figures:
     from zoo import ZooDataset
     from zoo.dataset.transforms import Tokenise
 
-    figures = rates("windows of 5", ZooDataset(zoo, window=5))
-    tokenise = Tokenise(ZooDataset(zoo).architecture)
+    states = ZooDataset(zoo)
+    window, tokenise = min(WINDOW, len(states.epochs)), Tokenise(states.architecture)
+    figures = rates(f"windows of {window}", ZooDataset(zoo, window=window))
     figures |= rates("states as tokens", ZooDataset(zoo, transform=tokenise))
-    figures |= rates("windows of 5 as tokens", ZooDataset(zoo, window=5, transform=tokenise), batch=64)
+    figures |= rates(f"windows of {window} as tokens", ZooDataset(zoo, window=window, transform=tokenise), batch=64)
     packed = paths_of_zip(zoo)
     figures["open the zip file, ms"] = 1000 * best(lambda: ZooDataset(packed))
     figures |= rates("states of the zip file", ZooDataset(packed))

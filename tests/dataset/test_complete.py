@@ -108,6 +108,26 @@ def test_tasks(zoo: Path) -> None:
         PropertyPrediction(last_states, "x")
 
 
+def test_any_property_can_be_predicted(zoo: Path) -> None:
+    dataset = ZooDataset(zoo, where="status == 'finished'")
+    rows = dataset.models.loc[dataset.properties["id"]]
+    for column in (*dataset.properties, "status", "diverged", "last_epoch", "best_epoch"):
+        found = PropertyPrediction(dataset, column)
+        expected = dataset.properties[column] if column in dataset.properties else rows[column]
+        if found.classes is None:
+            assert torch.equal(found.targets, torch.tensor(expected.tolist(), dtype=torch.float32)), column
+        else:
+            assert [found.classes[target] for target in found.targets] == expected.tolist(), column
+    assert PropertyPrediction(dataset, "best_epoch", categorical=True).targets.dtype == torch.int64
+    assert PropertyPrediction(dataset, "epoch", categorical=True).targets.tolist() == [0, 1, 2, 3] * 8
+    assert PropertyPrediction(dataset, "diverged", categorical=True).classes == [False]
+    for columns in ("id", "test_acc"):
+        with pytest.raises(ZooError, match=f"'{columns}' has no categories"):
+            PropertyPrediction(dataset, columns, categorical=True)
+    with pytest.raises(ZooError, match="no property to predict: choose from id, node"):
+        PropertyPrediction(dataset, [])
+
+
 def test_layers_are_views(zoo: Path) -> None:
     dataset = ZooDataset(zoo)
     layer = dataset.layer("module_list.3.weight")
@@ -129,7 +149,15 @@ def test_networks_and_predictions(zoo: Path) -> None:
             torch.testing.assert_close(outputs[index], network(images))
         assert torch.equal(dataset.vector(network), dataset.weights[index])
         assert torch.equal(dataset.vector(dataset.network(dataset.weights[0], like=index)), dataset.weights[0])
-    assert torch.equal(dataset.predict(images, [5, 1], 3, 4), dataset.predict(images, [5, 1], 3, 4))
+    assert torch.equal(dataset.predict(images, [5, 1], 3, 4), dataset.predict(images, [5, -7], 3, 4))
+    assert torch.equal(dataset.predict(images, dataset.properties["id"] > 6), dataset.predict(images, [7]))
+    for wrong, error in (
+        (images.expand(-1, 3, -1, -1), r"CNNSmall can't take images \[10, 3, 28, 28\]"),
+        (images.long(), "torch.int64"),
+        (images.numpy(), "not ndarray"),
+    ):
+        with pytest.raises(ZooError, match=error):
+            dataset.predict(wrong)
 
 
 def test_a_foreign_class_is_not_called(zoo: Path, tmp_path: Path) -> None:
@@ -187,6 +215,18 @@ def double(weights: torch.Tensor) -> torch.Tensor:
     return 2 * weights
 
 
+def test_the_table_of_models_of_whatever_opens(zoo: Path, sweep: Path, tmp_path: Path) -> None:
+    table = read_models(zoo)
+    named = shutil.copytree(zoo, tmp_path / "a b", ignore=lambda *_: {"models"})
+    for path in (zoo.with_suffix(".zip"), zoo / "models.csv", named.as_uri(), f"file://localhost{zoo}/models.csv"):
+        pd.testing.assert_frame_equal(read_models(path), table)
+    assert sorted(read_models(sweep)["node"]) == sorted(table["node"])
+    with pytest.raises(ZooError, match="of the machine 'elsewhere'"):
+        read_models("file://elsewhere/zoo")
+    with pytest.raises(ZooError, match="is no zoo"):
+        read_models(tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_worker_processes(zoo: Path, method: str) -> None:
@@ -200,6 +240,10 @@ def test_slices_and_repr(zoo: Path) -> None:
     assert [properties["id"] for _, properties in dataset[-2:]] == [6, 7]
     assert [properties["id"] for _, properties in dataset[[4, 0]]] == [4, 0]
     assert repr(dataset) == f"ZooDataset({zoo}: 8 samples of 8 models, CNNSmall [2464], epochs=2)"
+    windows = ZooDataset(zoo, iter([0, 1, 3]), window=2)
+    assert repr(windows) == f"ZooDataset({zoo}: 16 windows of 2 epochs of 8 models, CNNSmall [2464], epochs=[0, 1, 3])"
+    for opened in (ZooDataset(zoo), ZooDataset(zoo, -1, where="seed > 0"), windows):
+        assert repr(pickle.loads(pickle.dumps(opened))) == repr(opened)
 
 
 def test_a_remote_table(zoo: Path, tmp_path: Path) -> None:

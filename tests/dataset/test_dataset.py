@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import pickle
 import re
 import shutil
@@ -186,6 +187,19 @@ def test_all_states_if_asked(gappy: Path) -> None:
         dataset.state_dict(0, 2)
 
 
+def test_a_state_that_is_not_there_is_an_error_that_names_those_that_are(gappy: Path) -> None:
+    dataset = ZooDataset(gappy)
+    node = dataset.models["node"][0]
+    for epoch in (2, -1):
+        for ask in (dataset.state_dict, dataset.model):
+            with pytest.raises(ZooError, match=f"model 0, {re.escape(node)}, has the epochs 0 to 1, but not {epoch}"):
+                ask(0, epoch)
+    assert torch.equal(dataset.vector(dataset.state_dict(0)), dataset.state(0, 1))
+    assert torch.equal(dataset.state(1, -1), dataset.state(1, 3)) and torch.equal(
+        dataset.state(1, -4), dataset.state(1, 0)
+    )
+
+
 def test_a_sharded_zoo_is_no_different(zoo: Path, copied: Path) -> None:
     states = Weights(zoo)
     paths.weights(copied).unlink()
@@ -232,15 +246,28 @@ def test_bad_input_is_one_clear_error(zoo: Path, tmp_path: Path) -> None:
     for epochs in (-5, 4, [0, 4], [], [-5], slice(4, None)):
         with pytest.raises(ZooError, match="has the epochs 0 to 3"):
             ZooDataset(zoo, epochs=epochs)
-    for epochs in ("1", 1.5, [None]):
+    for epochs in ("1", 1.5, [None], True, [True], slice("a", None)):
         with pytest.raises(ZooError, match="give a whole number or several"):
             ZooDataset(zoo, epochs=epochs)
     with pytest.raises(ZooError, match="unknown split 'validation': choose from train, val, test"):
         ZooDataset(zoo, split="validation")
+    options: dict[str, Any]
+    for options, error in (
+        ({"splits": ["train", "test"]}, "give each a name and a fraction"),
+        ({"splits": {"a": 1}, "seed": "x"}, "seed='x': give a whole number"),
+        ({"max_weight": math.nan}, "max_weight=nan: give a number above 0"),
+        ({"max_weight": -1}, "max_weight=-1: give a number above 0"),
+        ({"where": 1}, "where=1: give a condition as text"),
+        ({"window": True}, "window=True: give the number"),
+        ({"epochs": slice(0, 2, 0)}, "a slice's step can't be 0"),
+        ({"transform": 1}, "transform=1: give a callable"),
+    ):
+        with pytest.raises(ZooError, match=error):
+            ZooDataset(zoo, **options)
     for model in (8, -1, "node"):
         with pytest.raises(ZooError, match="has no model"):
             ZooDataset(zoo).state_dict(model, 0)
-    for epoch in (-1, 4):
+    for epoch in (-5, 4):
         with pytest.raises(ZooError, match=f"has the epochs 0 to 3, but not {epoch}"):
             ZooDataset(zoo).state_dict(0, epoch)
 

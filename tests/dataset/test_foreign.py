@@ -1,7 +1,9 @@
 """Populations made elsewhere, as data sets: the class is the same, and so is what it gives."""
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,10 +42,24 @@ def test_the_networks_of_a_converted_wild_park(tmp_path: Path) -> None:
         assert isinstance(network, CNNPark) and network(torch.rand(2, 3, 8, 8)).shape == (2, 10)
 
 
-def test_models_whose_class_is_not_known_have_no_network(tmp_path: Path) -> None:
-    torch.save({"w": torch.rand(2, 2)}, tmp_path / "a.pt")
-    raw.write_csv(tmp_path / "labels.csv", ["path", "test_acc"], [["a.pt", 0.5]])
-    dataset = ZooDataset(tmp_path)
-    assert len(dataset) == 1
-    with pytest.raises(ZooError, match=r"params\.json of model 0"):
-        dataset.model(0, 0)
+def as_linear(params: Mapping[str, Any]) -> torch.nn.Module:
+    return torch.nn.Linear(3, params["classes"], bias=False)
+
+
+def test_models_whose_class_is_not_known_need_one_to_be_networks(tmp_path: Path) -> None:
+    weights = [torch.rand(2, 3) for _ in range(2)]
+    for name, value in zip("ab", weights, strict=True):
+        torch.save({"w": value}, tmp_path / f"{name}.pt")
+    rows = [["a.pt", 0.5, 2], ["b.pt", 0.6, 2]]
+    raw.write_csv(tmp_path / "labels.csv", ["path", "test_acc", "classes"], rows)
+    dataset, images = ZooDataset(tmp_path), torch.rand(4, 3)
+    for use in (lambda: dataset.model(0, 0), lambda: dataset.predict(images)):
+        with pytest.raises(ZooError, match=r"params\.json of model 0 .* names no class of a network: give .* `build`"):
+            use()
+    assert torch.equal(dataset.state_dict(1)["w"], weights[1])
+    given = ZooDataset(tmp_path, build=as_linear)
+    assert torch.equal(given.model("b")(images), images @ weights[1].T)
+    assert torch.allclose(pickle.loads(pickle.dumps(given)).predict(images), images @ torch.stack(weights).mT)
+    for build, error in ((lambda _: 3, "gives a int"), (lambda _: torch.nn.Linear(1, 1), "tensors")):
+        with pytest.raises(ZooError, match=error):
+            ZooDataset(tmp_path, build=build).model(0)

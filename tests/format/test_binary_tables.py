@@ -43,6 +43,19 @@ def test_they_are_the_same_tables(large: Path, monkeypatch: pytest.MonkeyPatch) 
     assert dataset[0][1]["augmentation"] == "flip, 'crop'" and dataset.models["nesterov"].tolist()[2] is False
 
 
+def test_samples_do_not_wait_for_the_table_of_models(large: Path) -> None:
+    dataset = ZooDataset(large)
+    found, [_, batch] = [properties for _, properties in dataset], dataset.collated(np.arange(len(dataset)))
+    assert "models" not in vars(dataset.source)
+    expected = dataset.properties
+    pd.testing.assert_frame_equal(pd.DataFrame(found), expected, check_dtype=False)
+    assert [batch[key] for key in ("node", "augmentation", "nesterov")] == [
+        expected[key].tolist() for key in ("node", "augmentation", "nesterov")
+    ]
+    paths.binary_tables(large).unlink()
+    pd.testing.assert_frame_equal(ZooDataset(large).properties, expected)
+
+
 def test_a_small_zoo_has_none(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths.binary_tables(large).unlink()
     monkeypatch.setattr(binary_tables, "LARGE", 1000)

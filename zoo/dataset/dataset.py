@@ -1,6 +1,6 @@
 """A zoo as a data set of models: their weights, and the properties that go with them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from torch.utils.data import Dataset, default_collate
 from zoo.data.images import Images
 from zoo.dataset import forward
 from zoo.dataset.batch import Batch
-from zoo.dataset.network import build_network, checked_vector, key_of, with_weights
+from zoo.dataset.network import Build, build_network, checked_vector, key_of, with_weights
 from zoo.dataset.opening import open_source
 from zoo.dataset.properties import Properties
-from zoo.dataset.selection import BEST, LAST, Epochs, Selection, checked_epochs
+from zoo.dataset.selection import LAST, Epochs, Selection, checked_epochs, epoch_of
 from zoo.dataset.several import Several
 from zoo.dataset.splits import SPLITS, split_models
 from zoo.errors import ZooError
@@ -59,6 +59,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         window: int | None = None,
         transform: Transform | None = None,
         trust: bool = False,
+        build: Build | None = None,
     ):
         """`path`: a zoo, in a folder or zip file, or several of one architecture. `epochs`: the ones to take, None for
         all; 0 is the initialisation, -1 the last there can be, "last" the last that a model has, "best" that of its
@@ -81,15 +82,20 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         what it returns stands in their place. If it has a true attribute `batched`, as those of
         zoo.dataset.transforms have, it is given a loader's whole batch at once: weights [batch, parameters] or
         [batch, window, parameters]. `trust` allows that code in the zoo is run, where the class of its models is not
-        known here.
+        known here. `build` makes a network of such a model instead, of what its params.json holds; weights go in by
+        the order of its tensors.
 
         Raises ZooError for what is no zoo, a damaged file, and an unknown epoch, split or column.
         """
         self.paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
+        epochs = list(epochs) if isinstance(epochs, Iterator) else epochs
         self.selection = Selection(epochs, split, finite, splits, seed, stratify, where, status, max_weight, window)
         self.selection.require_sound()
+        for name, given, takes in (("transform", transform, "weights"), ("build", build, "a model's params")):
+            if given is not None and not callable(given):
+                raise ZooError(f"{name}={given!r}: give a callable that takes {takes}")
         self.split, self.finite, self.window = split, finite, window
-        self.transform, self.trust = transform, trust
+        self.transform, self.trust, self.build = transform, trust, build
         self.source = open_source(self.paths[0]) if isinstance(path, str | Path) else opened(self.paths)
         self.path, self.architecture = self.source.path, self.source.architecture
         self.mapped = self.source.weights
@@ -135,15 +141,18 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         if isinstance(index, slice):
             return self.several(range(len(self))[index])
         if isinstance(index, Sequence | np.ndarray | Tensor) and np.ndim(index):
-            positions = np.asarray(index)
-            is_mask = positions.dtype == bool
-            return self.several(np.arange(len(self))[positions] if is_mask else positions)
+            return self.several(self.positions(index))
         if self.window is not None:
             return self.several([index])[0]
         model, epoch = divmod(int(self.rows[index]), self.mapped.shape[1])
         weights = self.mapped.state(model, epoch)
         properties = self.samples.one(self.samples.places[index], model, epoch)
         return weights if self.transform is None else self.transform(weights), properties
+
+    def positions(self, samples: Any) -> np.ndarray:
+        """Of several samples, given by these, or by a mask of all."""
+        given = np.asarray(samples)
+        return np.arange(len(self))[given] if given.dtype == bool else given.astype(np.int64)
 
     def __getitems__(self, indices: Any) -> Batch:
         """Several samples at once: PyTorch's DataLoader asks for its batches so, and collates them by `collated`."""
@@ -191,9 +200,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A worker process maps the files anew rather than be sent what is in them."""
-        options = vars(self.selection) | {"transform": self.transform, "trust": self.trust}
-        if self.asked is not None:
-            options["epochs"] = self.asked  # those given may be an iterator
+        options = vars(self.selection) | {"transform": self.transform, "trust": self.trust, "build": self.build}
         return reopened, (type(self), self.paths if isinstance(self.source, Several) else self.paths[0], options)
 
     def __repr__(self) -> str:
@@ -202,9 +209,9 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         if self.large and "rows" not in vars(self):
             return f"ZooDataset({self.path}: {count} models x {epochs} epochs of {what})"
         models = len(np.unique(self.rows.reshape(len(self), -1)[:, 0] // epochs)) if len(self) else 0
-        window = f" windows of {self.window}" if self.window else ""
+        samples = f"windows of {self.window} epochs" if self.window else "samples"
         options = [f"{key}={value!r}" for key, value in self.selection.given().items() if key != "window"]
-        return f"ZooDataset({self.path}: {len(self)} samples{window} of {models} models, {', '.join([what, *options])})"
+        return f"ZooDataset({self.path}: {len(self)} {samples} of {models} models, {', '.join([what, *options])})"
 
     @cached_property
     def weights(self) -> Tensor:
@@ -251,7 +258,7 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
         raise ZooError(f"{self.path} has no tensor {name!r}: choose from {', '.join(self.layers)}")
 
     def find(self, model: int | str) -> pd.Series:
-        """The row of `models` of a model, by its id or node."""
+        """The row of `models` of a model, by its id or node. Raises ZooError if there is none, or several."""
         found = self.models[(self.models["id"] == model) | (self.models["node"] == model)]
         if found.empty:
             raise ZooError(f"{self.path} has no model {model!r}: give an id or a node of its table of models")
@@ -261,18 +268,18 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
             )
         return found.iloc[0]
 
-    def state_dict(self, model: int | str, epoch: int | str) -> dict[str, Tensor]:
-        """A model's state at an epoch, or its last or best, to be loaded into its class. `model`: its id, or node."""
+    def state_dict(self, model: int | str, epoch: int | str = LAST) -> dict[str, Tensor]:
+        """A model's state at an epoch, to be loaded into its class. `model`: its id, or node. `epoch`: as one of
+        `epochs`: a number, -1 for the last there can be, or "last" or "best" of the model's own.
+
+        Raises ZooError, which names those that there are, if the model has no state at this epoch.
+        """
         return self.architecture.unflatten(self.state(model, epoch), self.find(model)["variant"])
 
-    def state(self, model: int | str, epoch: int | str) -> Tensor:
+    def state(self, model: int | str, epoch: int | str = LAST) -> Tensor:
         """The same as a view of the weights [parameters]."""
         row = self.find(model)
-        if epoch in (LAST, BEST):
-            epoch = row[f"{epoch}_epoch"]
-        if isinstance(epoch, str) or not 0 <= epoch <= row["last_epoch"]:
-            raise ZooError(f"the model {model!r} has the epochs 0 to {row['last_epoch']}, but not {epoch}")
-        return self.mapped.state(int(row["id"]), int(epoch))
+        return self.mapped.state(int(row["id"]), epoch_of(epoch, row, self.source))
 
     def model(self, model: int | str, epoch: int | str = LAST) -> nn.Module:
         """A model at an epoch as a network, in evaluation mode."""
@@ -294,19 +301,26 @@ class ZooDataset(Dataset[tuple[Any, dict[str, Any]]]):
 
     def untrained(self, model: int | str) -> nn.Module:
         row = self.find(model)
-        return build_network(self.source, int(row["id"]), self.trust)
+        return build_network(self.source, int(row["id"]), self.trust, self.build)
 
     def predict(
         self, images: Tensor, samples: Sequence[int] | None = None, models_at_once: int = 32, images_at_once: int = 256
     ) -> Tensor:
         """The outputs [samples, images, classes] of the samples' networks, in evaluation mode, on images [images, ...].
 
-        `samples`: their positions in the dataset, None for all. Models that differ in nothing but weights are computed
-        together, so many at once on so many images: that bounds the memory.
+        `samples`: their positions in the dataset, or a mask, None for all. Models that differ in nothing but weights
+        are computed together, so many at once on so many images: that bounds the memory. Raises ZooError for images
+        that the networks can't take, such as those of other channels.
         """
         if self.window is not None:
             raise ZooError("predict is for states: give a dataset without a window")
-        chosen = np.arange(len(self)) if samples is None else np.asarray(samples, dtype=np.int64)
+        if not isinstance(images, Tensor):
+            raise ZooError(f"predict takes images as a tensor [images, ...], not {type(images).__name__}")
+        if min(models_at_once, images_at_once) < 1:
+            raise ZooError(
+                f"predict takes 1 model and image at once or more, not {models_at_once} and {images_at_once}"
+            )
+        chosen = self.positions(np.full(len(self), True) if samples is None else samples)
         outputs: list[Tensor] = [torch.empty(0)] * len(chosen)
         for places in self.alike(chosen).values():
             rows = self.rows[chosen[places]]

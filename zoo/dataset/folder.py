@@ -4,6 +4,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from zoo.data.images import Images
 from zoo.disk import files, paths
 from zoo.format import binary_tables, tables
 from zoo.format.architecture import Architecture
+from zoo.format.names import Names
 from zoo.format.reading import checking, damaged, json_object_in, reading, require_file
 from zoo.format.runs import Runs
 from zoo.format.weights import Shards, Weights
@@ -52,7 +54,7 @@ class ZooSource:
             raise self.contradiction(f"a vector of {self.architecture.length} numbers in its architecture")
         self.pattern  # noqa: B018
         if count * epochs < binary_tables.LARGE:
-            self.states  # noqa: B018
+            self.models  # noqa: B018
             self.factors  # noqa: B018
 
     def contradiction(self, other: str) -> Exception:
@@ -68,36 +70,52 @@ class ZooSource:
         return Architecture.of_json(path, self.json(path))
 
     @cached_property
-    def tables(self) -> binary_tables.Tables:
-        """Those of a large zoo in binary, if they are there and of these very texts; not yet checked."""
+    def binary(self) -> binary_tables.Opened | None:
+        """The tables of a large zoo in binary, if they are there and of these very texts; not yet checked."""
         path, (count, epochs, _) = paths.binary_tables(self.root), self.weights.shape
         if count * epochs < binary_tables.LARGE or not self.has(path):
-            return {}
-        digests = [self.digest(place(self.root)) for place in (paths.models, paths.metrics)]
-        return binary_tables.unpacked(path, self.buffer(path), *digests) or {}
+            return None
+        texts = [paths.models(self.root), paths.metrics(self.root)]
+        with ThreadPoolExecutor(len(texts)) as threads:  # hashing lets other threads run
+            digests = threads.map(self.digest, texts)
+        return binary_tables.opened(path, self.buffer(path), *digests)
 
     @cached_property
     def models(self) -> pd.DataFrame:
         path, variants = paths.models(self.root), len(self.architecture.variants)
-        if binary_tables.MODELS in self.tables:
-            table = tables.checked_models(paths.binary_tables(self.root), self.tables[binary_tables.MODELS], variants)
+        if self.binary:
+            table = tables.checked_models(self.binary.path, self.binary.table(binary_tables.MODELS), variants)
         else:
             table = tables.models_in(path, self.content(path), variants)
-        if len(table) != self.weights.shape[0]:
-            raise self.contradiction(f"a table of {len(table)}")
+        self.require_outcome(table)
         return table
+
+    def quick_models(self) -> tuple[Names, pd.DataFrame] | None:
+        """The names of the nodes, and the other columns of `models` with categories for texts, where that takes less
+        time. They are checked alike.
+        """
+        if not self.binary or "models" in vars(self):
+            return None
+        nodes, table = self.binary.nodes, self.binary.coded_models()
+        tables.require_models(self.binary.path, table, len(self.architecture.variants))
+        if len(nodes) != len(table) or not nodes.are_plain() or not nodes.are_different():
+            self.models  # noqa: B018  raises what is wrong
+        self.require_outcome(table)
+        return nodes, table
+
+    def require_outcome(self, models: pd.DataFrame) -> None:
+        """Raise ZooError unless there is a row for each model of the weights, and it follows from the states."""
+        count, epochs, _ = self.weights.shape
+        if len(models) != count:
+            raise self.contradiction(f"a table of {len(models)}")
+        tables.require_outcome(paths.models(self.root), models, self.states, max_epochs=epochs - 1)
 
     @cached_property
     def states(self) -> pd.DataFrame:
         path, (count, epochs, _) = paths.metrics(self.root), self.weights.shape
-        models = self.models
-        if binary_tables.STATES in self.tables:
-            found = self.tables.pop(binary_tables.STATES)
-            table = tables.checked_states(paths.binary_tables(self.root), found, count, epochs)
-        else:
-            table = tables.states_in(path, self.content(path), count, epochs)
-        tables.require_outcome(paths.models(self.root), models, table, max_epochs=epochs - 1)
-        return table
+        if self.binary:
+            return tables.checked_states(self.binary.path, self.binary.table(binary_tables.STATES), count, epochs)
+        return tables.states_in(path, self.content(path), count, epochs)
 
     @cached_property
     def pattern(self) -> dict[str, Any]:

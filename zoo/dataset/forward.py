@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from zoo.errors import ZooError, one_line
 from zoo.format.architecture import DTYPES, Architecture
 
 
@@ -33,7 +34,11 @@ class Many:
             return functional_call(self.network, state, (some,))
 
         states, of_all = self.stacked(weights), vmap(of_one, in_dims=(0, None))
-        return torch.cat([of_all(states, images[part]) for part in chunks(len(images), at_once)], dim=1)
+        try:
+            return torch.cat([of_all(states, images[part]) for part in chunks(len(images), at_once)], dim=1)
+        except RuntimeError as error:
+            what = f"{list(images.shape)} ({images.dtype}, {images.device})"
+            raise ZooError(f"{self.architecture.model} can't take images {what}: {one_line(error)[:300]}") from error
 
 
 def chunks(count: int, size: int) -> list[slice]:

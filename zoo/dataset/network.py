@@ -14,6 +14,9 @@ from zoo.format.reading import checking, damaged
 from zoo.format.source import Source
 from zoo.models.known import known_model
 
+Params = Mapping[str, Any]  # what a model's params.json holds
+Build = Callable[[Params], nn.Module]
+
 DOWNLOADS = ("weights", "weights_backbone", "pretrained", "pretrained_backbone")  # torchvision's arguments that do
 LARGEST = 2**20  # of a size among the arguments
 LONGEST = 2**8  # list of them
@@ -26,32 +29,63 @@ class WithCode(Protocol):
     def code(self) -> tuple[Path, bytes]: ...
 
 
-def build_network(source: Source, model: int, trust: bool = False) -> nn.Module:
+def build_network(source: Source, model: int, trust: bool = False, build: Build | None = None) -> nn.Module:
     """The network of a model, with any weights, in evaluation mode.
 
     Classes of `zoo.models` and of torch.nn, and torchvision's models, are built from what params.json says. For any
-    other, model.py of the zoo is run, if `trust` says so. Raises ZooError, which names the file, if not, and if what
-    was built has other tensors than the zoo.
+    other, model.py of the zoo is run, if `trust` says so. `build`, which the user gives, goes before
+    all that. Raises ZooError, which names the file, if a class is not known, and if what was built has other tensors
+    than the zoo.
     """
     params = source.params(model)
     named = f"params.json of model {model} in {source.path}"
+    if build:
+        return built_by(build, params, source)
+    if choice_in(params) is None:
+        raise ZooError(
+            f"{named} names no class of a network: give ZooDataset `build`, a function that makes one of a model's "
+            f"params, or load `state_dict({model})` into a network of your own"
+        )
     with checking(named):
-        choice = dict(params["config"]["model"])
-        builder = known_model(str(choice.get("_target_")))
-        given = arguments(choice)
-    build: Callable[[], nn.Module]
-    if builder:
-        require_plain(named, given)
-        build = lambda: builder(**given)  # noqa: E731
-    else:
-        build = trusted(source, params, named, trust)
-    with checking(named):
-        return network_like(source.architecture, build)
+        make = maker(source, params, named, trust)
+        return network_like(source.architecture, make)
+
+
+def choice_in(params: Params) -> Any:
+    """What conf/model has of the class; None if that is not known, as of models made elsewhere."""
+    config = params.get("config")
+    return config.get("model") if isinstance(config, Mapping) else None
+
+
+def maker(source: Source, params: Params, named: str, trust: bool) -> Callable[[], nn.Module]:
+    """Builds the network by what the params say, or by the zoo's code."""
+    choice = dict(choice_in(params))
+    builder = known_model(str(choice.get("_target_")))
+    if not builder:
+        return trusted(source, params, named, trust)
+    given = arguments(choice)
+    require_plain(named, given)
+    return lambda: builder(**given)
+
+
+def built_by(build: Build, params: Params, source: Source) -> nn.Module:
+    """What the user's function makes. The names of its tensors may be others: weights go in by their order."""
+    network = build(params)
+    if not isinstance(network, nn.Module):
+        raise ZooError(f"build={build!r} gives a {type(network).__name__}: let it give a network, a torch.nn.Module")
+    own = [list(value.shape) for value in network.state_dict().values()]
+    if own != (shapes := [entry.shape for entry in source.architecture.tensors]):
+        raise ZooError(
+            f"build={build!r} gives a network with the tensors {own}, but those of {source.path} are {shapes}"
+        )
+    return network.eval()
 
 
 def key_of(source: Source, model: int) -> str:
     """Equal for models whose networks differ in nothing but weights."""
-    return repr(source.params(model)["config"]["model"])
+    params = source.params(model)
+    choice = choice_in(params)
+    return repr({key: params[key] for key in params if key.partition(".")[0] == "model"} if choice is None else choice)
 
 
 def is_plain(value: Any) -> bool:
@@ -68,7 +102,7 @@ def require_plain(named: str, given: Mapping[str, Any]) -> None:
 
 def trusted(source: Source, params: Mapping[str, Any], named: str, trust: bool) -> Callable[[], nn.Module]:
     """Builds the network by the code that came with the zoo."""
-    target = params["config"]["model"].get("_target_")
+    target = choice_in(params).get("_target_")
     if not isinstance(source, WithCode):
         raise ZooError(f"{named} names the class {target!r}, which is not known here, and there is no code of it")
     path, code = source.code()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -10,9 +10,17 @@ import torch
 
 from zoo.dataset.selection import state_rows
 from zoo.format import tables
+from zoo.format.names import Names
 from zoo.format.source import Source
 
 KEPT = 2**16  # models whose properties are kept as they were made for a sample
+
+
+@runtime_checkable
+class Quick(Protocol):
+    """A source that has the table of models sooner than as a table."""
+
+    def quick_models(self) -> "tuple[Names, pd.DataFrame] | None": ...
 
 
 class Properties:
@@ -44,20 +52,28 @@ class Properties:
     def metrics(self) -> np.ndarray:
         """[states + 1, metrics]: a last row of NaN is for states that are not there."""
         table = self.source.states
-        values = np.full((len(table) + 1, len(tables.METRICS)), np.nan)
+        values = np.empty((len(table) + 1, len(tables.METRICS)))
+        values[-1] = np.nan
         for number, key in enumerate(tables.METRICS):
             values[:-1, number] = table[key]
         return values
 
     @cached_property
-    def nodes(self) -> np.ndarray:
-        """Their names, as texts."""
-        return self.of_models["node"].to_numpy(dtype=object)
+    def quick(self) -> tuple[Sequence[str], pd.DataFrame]:
+        """The nodes, and a row per model of the source, with categories for texts where that takes less time."""
+        found = self.source.quick_models() if isinstance(self.source, Quick) else None
+        return found or (self.source.models["node"].to_numpy(dtype=object), self.source.models)
+
+    @cached_property
+    def nodes(self) -> Sequence[str]:
+        """Their names."""
+        return self.quick[0]
 
     @cached_property
     def columns(self) -> dict[str, "Column"]:
         """The hyperparameters of models."""
-        return {key: Column(self.of_models[key]) for key in self.of_models if key not in ("id", "node")}
+        table = self.quick[1]
+        return {key: Column(table[key]) for key in table if key not in ("id", "node", "variant", *tables.OUTCOME)}
 
     def of_model(self, model: int) -> dict[str, Any]:
         """All that a sample has; what differs between a model's states is still NaN."""
@@ -98,7 +114,7 @@ class Properties:
         models = models if rows.ndim == 1 else models[:, 0]
         metrics = self.metrics[self.places[indices]]
         return {
-            **{"id": torch.from_numpy(models.copy()), "node": self.nodes[models].tolist()},
+            **{"id": torch.from_numpy(models.copy()), "node": [self.nodes[model] for model in models.tolist()]},
             "epoch": torch.from_numpy(epochs),
             **{key: column.several(models) for key, column in self.columns.items()},
             **{key: torch.from_numpy(metrics[..., number].copy()) for number, key in enumerate(tables.METRICS)},
@@ -127,13 +143,17 @@ class Column:
     """
 
     def __init__(self, column: pd.Series):
-        """Of numbers or truth values, or else of texts."""
-        self.texts: np.ndarray | None = None  # all that there are
+        """Of numbers or truth values, or else of texts, or categories of them; what is missing becomes ''."""
+        self.texts: np.ndarray | None = None  # all that there are, and '' for the place -1
         if pd.api.types.is_numeric_dtype(column):  # truth values, too
             self.values = np.ascontiguousarray(column.to_numpy())  # of texts: the place in `texts`
         else:
-            self.values, texts = pd.factorize(column)
-            self.texts = np.array(texts, dtype=object)
+            self.values, texts = (
+                (column.cat.codes.to_numpy(), column.cat.categories)
+                if isinstance(column.dtype, pd.CategoricalDtype)
+                else pd.factorize(column)
+            )
+            self.texts = np.array([*map(str, texts), ""], dtype=object)
 
     def one(self, row: int) -> Any:
         value = self.values[row]

@@ -45,18 +45,24 @@ class Selection:
 
     def require_sound(self) -> None:
         """Raise ZooError for what no zoo can have."""
-        names = list(self.splits) if self.splits is not None else list(SPLITS)
         if self.splits is not None:
             require_fractions(self.splits)
         elif self.stratify is not None or self.seed:
             raise ZooError("seed and stratify are for splits of your own: give `splits`, such as {'train': .7, ...}")
+        names = list(SPLITS if self.splits is None else self.splits)
+        if not is_whole(self.seed):
+            raise ZooError(f"seed={self.seed!r}: give a whole number")
         if self.split is not None and self.split not in names:
             raise ZooError(f"unknown split {self.split!r}: choose from {', '.join(names)}, or None for all models")
         if self.status is not None and self.status not in STATUSES:
             raise ZooError(f"unknown status {self.status!r}: choose from {', '.join(STATUSES)}")
-        if self.window is not None and (type(self.window) is not int or self.window < 1):
+        if self.where is not None and not isinstance(self.where, str):
+            raise ZooError(f"where={self.where!r}: give a condition as text, such as \"optim == 'adam'\"")
+        if self.max_weight is not None and not is_positive(self.max_weight):
+            raise ZooError(f"max_weight={self.max_weight!r}: give a number above 0, or None for any weights")
+        if self.window is not None and (not is_whole(self.window) or self.window < 1):
             raise ZooError(f"window={self.window!r}: give the number of epochs in a window, or None")
-        if self.window and self.epochs in (LAST, BEST):
+        if self.window and isinstance(self.epochs, str) and self.epochs in (LAST, BEST):
             raise ZooError(f"a window needs several epochs: epochs={self.epochs!r} is one")
 
     def rows(self, source: Source, epochs: list[int] | None) -> np.ndarray:
@@ -135,17 +141,66 @@ def checked_epochs(epochs: Epochs, source: Source) -> list[int] | None:
     there = range(source.weights.shape[1])
     if epochs is None:
         return list(there)
-    if isinstance(epochs, str):
-        if epochs in (LAST, BEST):
-            return None
-        raise ZooError(f"epochs={epochs!r}: give a whole number or several, 'last' or 'best'")
-    try:
-        if isinstance(epochs, slice):
-            asked = list(there[epochs])
-        else:
-            asked = [operator.index(epoch) for epoch in (epochs if isinstance(epochs, Iterable) else [epochs])]
-    except (TypeError, ValueError):
-        raise ZooError(f"epochs={epochs!r}: give a whole number or several, 'last' or 'best'") from None
+    if isinstance(epochs, str) and epochs in (LAST, BEST):
+        return None
+    if isinstance(epochs, slice):
+        asked = list(there[checked_slice(epochs)])
+    else:
+        asked = [whole(epoch) for epoch in several(epochs)]
     if not asked or not all(-len(there) <= epoch < len(there) for epoch in asked):
         raise ZooError(f"epochs={epochs!r}: {source.path} has the epochs 0 to {there[-1]}")
     return sorted({epoch % len(there) for epoch in asked})
+
+
+def is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def is_positive(value: Any) -> bool:
+    """Infinity is. What is not a number, is not."""
+    return (is_whole(value) or isinstance(value, float | np.floating)) and value > 0
+
+
+def several(epochs: Any) -> Iterable[Any]:
+    one = isinstance(epochs, str) or not isinstance(epochs, Iterable) or getattr(epochs, "ndim", 1) == 0
+    return [epochs] if one else epochs
+
+
+def checked_slice(epochs: slice) -> slice:
+    parts = [None if part is None else whole(part) for part in (epochs.start, epochs.stop, epochs.step)]
+    if parts[2] == 0:
+        raise ZooError("epochs: a slice's step can't be 0")
+    return slice(*parts)
+
+
+def whole(epoch: Any) -> int:
+    """Raises ZooError for what is no whole number: True is none, either."""
+    try:
+        if isinstance(epoch, bool | np.bool_):
+            raise TypeError
+        return operator.index(epoch)
+    except TypeError:
+        raise ZooError(f"epochs={epoch!r}: give a whole number or several, 'last' or 'best'") from None
+
+
+def epoch_of(epoch: int | str, model: pd.Series, source: Source) -> int:
+    """The epoch of a model's state, whose row of the table of models is given.
+
+    `epoch`: as in `checked_epochs`. Raises ZooError, which names those there are, if it has no state at this one.
+    """
+    if isinstance(epoch, str) and epoch in (LAST, BEST):
+        asked = model[f"{epoch}_epoch"]
+    else:
+        asked = whole(epoch) + (source.weights.shape[1] if whole(epoch) < 0 else 0)
+    ids = source.states["id"].to_numpy()
+    there = source.states["epoch"].to_numpy()[slice(*np.searchsorted(ids, [model["id"], model["id"] + 1]))]
+    if asked not in there:
+        named = f"{source.path}: the model {model['id']}, {model['node']},"
+        raise ZooError(f"{named} has the epochs {listed(there)}, but not {epoch}")
+    return int(asked)
+
+
+def listed(epochs: np.ndarray) -> str:
+    """Ascending epochs, to be read in an error: 0 to 3, 7, 9."""
+    runs = np.split(epochs, np.flatnonzero(np.diff(epochs) != 1) + 1)
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)

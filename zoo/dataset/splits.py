@@ -43,6 +43,8 @@ def seeded_splits(
 
 
 def require_fractions(fractions: Mapping[str, float]) -> None:
+    if not isinstance(fractions, Mapping):
+        raise ZooError(f"splits={fractions!r}: give each a name and a fraction, such as {{'train': .7, 'test': .3}}")
     if not fractions or not all(isinstance(value, int | float) and value > 0 for value in fractions.values()):
         raise ZooError(f"splits={dict(fractions)}: give each a fraction above 0, such as .7")
     if not math.isclose(total := sum(fractions.values()), 1, abs_tol=1e-9):

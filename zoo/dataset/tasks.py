@@ -12,6 +12,9 @@ from torch.utils.data import Dataset
 from zoo.dataset.batch import Batch
 from zoo.dataset.dataset import ZooDataset
 from zoo.errors import ZooError
+from zoo.format import tables
+
+OUTCOME = [column for column in tables.OUTCOME if column not in tables.METRICS]  # of a model, rather than its states
 
 
 class Reconstruction(Dataset[tuple[Any, Any]]):
@@ -66,6 +69,9 @@ def parted(window: Any) -> tuple[Any, Any]:
 class PropertyPrediction(Dataset[tuple[Any, Tensor]]):
     """From weights to properties: item i is (weights, target).
 
+    Properties are the columns of the dataset's `properties`, and of its `models` those that say how a model turned out:
+    `status`, `diverged`, `last_epoch`, `best_epoch`.
+
     The target of a number, or of several columns with numbers, is float32 [] or [columns]. That of a category is its
     place in `classes`, int64 []: a text is one, and a number if `categorical` says so. `classes` are all of the zoo's,
     sorted: the same for every split. Of a window, the target is of its last state.
@@ -75,36 +81,41 @@ class PropertyPrediction(Dataset[tuple[Any, Tensor]]):
 
     def __init__(self, dataset: ZooDataset, columns: str | Sequence[str], categorical: bool = False):
         self.dataset, self.columns = dataset, columns
-        table = dataset.last_properties[self.checked_columns()]
+        table = self.chosen()
         text = [column for column in table if not pd.api.types.is_numeric_dtype(table[column])]
+        if missing := [column for column in table if table[column].isna().any()]:
+            where = f"{missing[0]} is not None"
+            raise ZooError(f"{missing[0]!r} is missing for some samples: leave them out, e.g. by {where=}")
         self.classes: list[Any] | None = self.all_classes() if categorical or text else None
         if self.classes is None:
-            self.targets = self.numbers(table)
+            targets = torch.from_numpy(table.to_numpy(dtype=np.float32, copy=True))
+            self.targets = targets.squeeze(1) if isinstance(columns, str) else targets
         else:
             places = {value: place for place, value in enumerate(self.classes)}
             self.targets = torch.tensor([places[value] for value in table[columns]], dtype=torch.int64)
 
-    def checked_columns(self) -> list[str]:
+    def chosen(self) -> pd.DataFrame:
+        """The columns, a row per sample."""
         columns = [self.columns] if isinstance(self.columns, str) else list(self.columns)
-        there = list(self.dataset.last_properties)
-        if unknown := [column for column in columns if column not in there]:
-            raise ZooError(f"{self.dataset.path} has no property {unknown[0]!r}: choose from {', '.join(there)}")
-        return columns
+        known = self.dataset.last_properties
+        of_models = self.dataset.models.set_index("id")[OUTCOME].loc[known["id"]]
+        known = known.assign(**{column: of_models[column].to_numpy() for column in OUTCOME})
+        if unknown := [column for column in columns if column not in known]:
+            raise ZooError(f"{self.dataset.path} has no property {unknown[0]!r}: choose from {', '.join(known)}")
+        if not columns:
+            raise ZooError(f"there is no property to predict: choose from {', '.join(known)}")
+        return known[columns]
 
     def all_classes(self) -> list[Any]:
         if not isinstance(self.columns, str):
             raise ZooError(f"{', '.join(self.columns)}: give one column of categories, or several of numbers")
-        if self.columns not in self.dataset.models or self.columns == "id":
-            raise ZooError(f"{self.columns!r} has no categories: choose a hyperparameter")
+        if self.columns == "epoch":
+            return self.dataset.epochs
+        if self.columns not in self.dataset.models or self.columns in ("id", *tables.METRICS):
+            raise ZooError(f"{self.columns!r} has no categories: choose a hyperparameter, or how a model turned out")
         values = self.dataset.models[self.columns]
-        return sorted((values if pd.api.types.is_numeric_dtype(values) else values.fillna("").astype(str)).unique())
-
-    def numbers(self, table: pd.DataFrame) -> Tensor:
-        values = table.to_numpy(dtype=np.float32, copy=True)
-        if np.isnan(values).any():
-            raise ZooError(f"{self.columns!r} is missing for some samples: leave them out, e.g. by `where`")
-        targets = torch.from_numpy(values)
-        return targets.squeeze(1) if isinstance(self.columns, str) else targets
+        is_number = pd.api.types.is_numeric_dtype(values)
+        return sorted((values.dropna() if is_number else values.fillna("").astype(str)).unique().tolist())
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -6,7 +6,9 @@ metadata name the columns, and the sha256 of both texts: of other ones, this fil
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from safetensors.numpy import save
 
 from zoo.disk import files, paths
 from zoo.format import tables
+from zoo.format.names import Names
 from zoo.format.reading import checking, damaged
 
 # States, from which on a zoo has them. Without them, tables take seconds to read: so they are read when first used.
@@ -24,7 +27,10 @@ HEADER_BYTES = 2**20  # the longest header that is read
 DTYPES = {"I64": "<i8", "I32": "<i4", "F64": "<f8", "BOOL": "?", "U8": "u1"}
 MODELS, STATES = "models", "states"
 
+TYPES = {MODELS: tables.MODEL_TYPES, STATES: tables.STATE_TYPES}
+
 Tables = dict[str, pd.DataFrame]  # by these two names
+TextColumn = Callable[[np.ndarray, list[Any], str], Any]  # makes it of places in a list of texts, these, and its type
 
 
 def write(zoo: Path, epochs: int, variants: int) -> None:
@@ -70,6 +76,36 @@ def unpacked(path: Path, content: memoryview, models: str, states: str) -> Table
 
     They may hold anything: check them as those that are parsed. Raises ZooError if the file is damaged.
     """
+    found = opened(path, content, models, states)
+    return None if found is None else {name: found.table(name) for name in (MODELS, STATES)}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The file's content, of which tables are made when they are asked for. Raises ZooError where it is damaged."""
+
+    path: Path
+    tensors: dict[str, np.ndarray]
+    columns: dict[str, dict[str, str]]  # of each table, and their types
+
+    def table(self, name: str) -> pd.DataFrame:
+        with checking(self.path):
+            return table(self.path, self.tensors, name, self.columns[name], taken)
+
+    def coded_models(self) -> pd.DataFrame:
+        """The table of models, with categories for texts and without the nodes: that takes no time."""
+        with checking(self.path):
+            columns = {key: dtype for key, dtype in self.columns[MODELS].items() if key != "node"}
+            return table(self.path, self.tensors, MODELS, columns, coded)
+
+    @cached_property
+    def nodes(self) -> Names:
+        with checking(self.path):
+            return Names(self.tensors[f"{MODELS}.node.texts"])
+
+
+def opened(path: Path, content: memoryview, models: str, states: str) -> Opened | None:
+    """The content of the file at `path`; see `unpacked`."""
     with checking(path):
         length = int.from_bytes(content[:8], "little")
         header = json.loads(bytes(content[8 : 8 + min(length, HEADER_BYTES)]))
@@ -78,7 +114,11 @@ def unpacked(path: Path, content: memoryview, models: str, states: str) -> Table
             return None
         tensors = {name: tensor(content, 8 + length, entry) for name, entry in header.items()}
         columns = json.loads(said["columns"])
-        return {name: table(path, tensors, name, columns[name]) for name in (MODELS, STATES)}
+        for name, types in TYPES.items():
+            for key, kind in types.items():
+                if columns[name][key] != str(pd.Series([], dtype=kind).dtype):
+                    raise damaged(path, f"its column {key!r} of {name} is {columns[name][key]}")
+        return Opened(path, tensors, columns)
 
 
 def tensor(content: memoryview, start: int, entry: Mapping[str, Any]) -> np.ndarray:
@@ -90,15 +130,23 @@ def tensor(content: memoryview, start: int, entry: Mapping[str, Any]) -> np.ndar
     return np.frombuffer(content, dtype, count, start + first)
 
 
-def table(path: Path, tensors: Mapping[str, np.ndarray], name: str, columns: Mapping[str, str]) -> pd.DataFrame:
-    found = pd.DataFrame({key: decoded(tensors, f"{name}.{key}", dtype) for key, dtype in columns.items()}, copy=False)
-    for key, kind in (tables.MODEL_TYPES if name == MODELS else tables.STATE_TYPES).items():
-        if found[key].dtype != pd.Series([], dtype=kind).dtype:
+def table(
+    path: Path,
+    tensors: Mapping[str, np.ndarray],
+    name: str,
+    columns: Mapping[str, str],
+    as_column: TextColumn,
+) -> pd.DataFrame:
+    found = pd.DataFrame(
+        {key: decoded(tensors, f"{name}.{key}", dtype, as_column) for key, dtype in columns.items()}, copy=False
+    )
+    for key in TYPES[name].keys() & columns.keys():
+        if columns[key] != "str" and found[key].dtype != columns[key]:
             raise damaged(path, f"its column {key!r} of {name} is {found[key].dtype}")
     return found
 
 
-def decoded(tensors: Mapping[str, np.ndarray], name: str, dtype: str) -> Any:
+def decoded(tensors: Mapping[str, np.ndarray], name: str, dtype: str, as_column: TextColumn) -> Any:
     """A column of numbers or truth values, or of texts; `object`: of such as differ in kind, or are missing."""
     if name == f"{MODELS}.node":
         return pd.array(tensors[f"{name}.texts"].tobytes().decode().split("\n"), dtype="str")
@@ -107,5 +155,14 @@ def decoded(tensors: Mapping[str, np.ndarray], name: str, dtype: str) -> Any:
     texts = json.loads(tensors[f"{name}.texts"].tobytes())
     if not all(value is None or isinstance(value, str | bool | int | float) for value in texts):
         raise ValueError("a text is none")
-    values = pd.Series(texts, dtype=dtype).array
-    return values.take(tensors[name], allow_fill=True)
+    return as_column(tensors[name], texts, dtype)
+
+
+def taken(numbers: np.ndarray, texts: list[Any], dtype: str) -> Any:
+    """The texts as a column of this type."""
+    return pd.Series(texts, dtype=dtype).array.take(numbers, allow_fill=True)
+
+
+def coded(numbers: np.ndarray, texts: list[Any], dtype: str) -> Any:
+    """The texts as categories."""
+    return pd.Categorical.from_codes(numbers, pd.Index(texts, dtype=object))

@@ -40,7 +40,7 @@ KEPT = "kept"
 # Columns of either table, which no hyperparameter can be called.
 RESERVED = {*STATE_TYPES, *MODEL_TYPES, KEPT}
 
-FINISHED, UNFINISHED, DIVERGED = "finished", "unfinished", "diverged"
+STATUSES = FINISHED, UNFINISHED, DIVERGED = "finished", "unfinished", "diverged"
 UNTRAINED = "not trained yet"  # why a node has no row
 
 ROUNDING = 1e-9  # by which a number in a table may differ from the one it follows from
@@ -82,30 +82,43 @@ def models(
 
 def outcome(states: pd.DataFrame, max_epochs: int) -> pd.DataFrame:
     """How each model turned out: the columns OUTCOME by model id, from the table of states, where they are by id."""
-    ids, firsts, counts = np.unique(states["id"].to_numpy(), return_index=True, return_counts=True)
-    last = states.iloc[firsts + counts - 1].set_index("id")
-    table = pd.DataFrame(
-        {
-            "status": last["epoch"].ge(max_epochs).map({True: FINISHED, False: UNFINISHED}),
-            "diverged": last["diverged"],
-            "last_epoch": last["epoch"],
-            **last[METRICS],
-            "best_epoch": best_epochs(states, firsts, counts).set_axis(ids),
-        }
-    )
-    return table.assign(status=table["status"].mask(table["diverged"], DIVERGED))
+    ids = states["id"].to_numpy()
+    found = outcomes(states, max_epochs)
+    statuses = np.array(STATUSES, dtype=object)[found.pop("status")]
+    best = pd.array(found.pop("best_epoch"), dtype="Int64")
+    table = pd.DataFrame({"status": statuses, **found, "best_epoch": best}, index=pd.Index(ids[firsts(ids)], name="id"))
+    return table.astype({"status": "str"})
 
 
-def best_epochs(states: pd.DataFrame, firsts: np.ndarray, counts: np.ndarray) -> pd.Series:
-    """The first of each model's epochs with its best validation accuracy; missing if it has none.
+def outcomes(states: pd.DataFrame, max_epochs: int) -> dict[str, np.ndarray]:
+    """The same in arrays [models]: `status` as a place in STATUSES, `best_epoch` NaN where there is none."""
+    begins = firsts(states["id"].to_numpy())
+    last = np.append(begins[1:], len(states))[: len(begins)] - 1
+    column = {key: states[key].to_numpy() for key in ("epoch", "diverged", *METRICS)}
+    last_epochs, diverged = column["epoch"][last], column["diverged"][last]
+    status = np.where(diverged, STATUSES.index(DIVERGED), np.where(last_epochs >= max_epochs, 0, 1))
+    metrics = {key: column[key][last] for key in METRICS}
+    best = best_epochs(column["val_acc"], column["epoch"], begins)
+    return {"status": status, "diverged": diverged, "last_epoch": last_epochs, **metrics, "best_epoch": best}
 
-    A model's states are `counts` rows from `firsts` on.
+
+def firsts(ids: np.ndarray) -> np.ndarray:
+    """The row of each model's first state; states are by model."""
+    return np.flatnonzero(np.diff(ids, prepend=-1))
+
+
+def best_epochs(accuracies: np.ndarray, epochs: np.ndarray, begins: np.ndarray) -> np.ndarray:
+    """The first of each model's epochs with its best validation accuracy; NaN if it has none.
+
+    Of states [states], of which each model's begin at one of the rows `begins`.
     """
-    accuracies, models = states["val_acc"].to_numpy(), np.repeat(np.arange(len(firsts)), counts)
-    rows = np.flatnonzero(accuracies == np.fmax.reduceat(accuracies, firsts)[models]) if len(firsts) else firsts
+    found = np.full(len(begins), np.nan)
+    if not len(begins):
+        return found
+    models = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(epochs)))
+    rows = np.flatnonzero(accuracies == np.fmax.reduceat(accuracies, begins)[models])
     first = rows[np.diff(models[rows], prepend=-1) > 0]
-    found = pd.Series(pd.NA, index=range(len(firsts)), dtype="Int64")
-    found.iloc[models[first]] = states["epoch"].to_numpy()[first]
+    found[models[first]] = epochs[first]
     return found
 
 
@@ -132,20 +145,27 @@ def models_in(path: Path | str, content: bytes, variants: int | None) -> pd.Data
 def checked_models(path: Path | str, table: pd.DataFrame, variants: int | None) -> pd.DataFrame:
     """The table that was read from `path`, if it is one of models."""
     with checking(path):
-        if table.empty or (table["id"] != np.arange(len(table))).any():
-            raise damaged(path, "its ids are not 0, 1, 2 ... without a gap")
+        require_models(path, table, variants)
         nodes = table["node"].tolist()
         if not are_plain_names(nodes):
             wrong = next(name for name in nodes if not is_plain_name(name))
             raise damaged(path, f"{wrong!r} can't be the name of a node")
         if len(set(nodes)) < len(nodes):
             raise damaged(path, f"the node {Counter(nodes).most_common(1)[0][0]!r} is there twice")
-        last = table["variant"].max() if variants is None else variants - 1
-        if not table["variant"].between(0, last).all():
+    return table
+
+
+def require_models(path: Path | str, table: pd.DataFrame, variants: int | None) -> None:
+    """Raise ZooError for what no table of models can be, whatever their nodes are called."""
+    with checking(path):
+        if table.empty or (table["id"].to_numpy() != np.arange(len(table))).any():
+            raise damaged(path, "its ids are not 0, 1, 2 ... without a gap")
+        own = table["variant"].to_numpy()
+        last = own.max() if variants is None else variants - 1
+        if own.min() < 0 or own.max() > last:
             raise damaged(path, f"a variant is none of 0 to {last}")
         if reserved := {"epoch"} & set(table):
             raise damaged(path, f"no hyperparameter can be called {reserved.pop()!r}")
-    return table
 
 
 def read_states(path: Path, models: int, epochs: int) -> pd.DataFrame:
@@ -165,15 +185,14 @@ def states_in(path: Path | str, content: bytes, models: int, epochs: int) -> pd.
 def checked_states(path: Path | str, table: pd.DataFrame, models: int, epochs: int) -> pd.DataFrame:
     """The table that was read from `path`, if it is one of the states of so many models."""
     with checking(path):
-        if not table["id"].between(0, models - 1).all():
+        ids, its_epochs = table["id"].to_numpy(), table["epoch"].to_numpy()
+        if len(ids) and not 0 <= ids.min() <= ids.max() < models:
             raise damaged(path, f"an id is none of the {models} models'")
-        counts = np.bincount(table["id"], minlength=models)
+        counts = np.bincount(ids, minlength=models)
         if counts.min() < 1 or counts.max() > epochs:
             raise damaged(path, f"a model has no state, or more than the {epochs} for which there are weights")
         first = np.repeat(counts.cumsum() - counts, counts)  # the row of each model's epoch 0
-        if (table["id"] != np.repeat(np.arange(models), counts)).any() or (
-            table["epoch"] != np.arange(len(table)) - first
-        ).any():
+        if (np.diff(ids) < 0).any() or (its_epochs != np.arange(len(table)) - first).any():
             raise damaged(path, "its rows are not by model, and each model's by epoch from 0 on")
         table = kept(path, table, models)
         if fault := fault_of_metrics(table):
@@ -195,30 +214,48 @@ def kept(path: Path | str, table: pd.DataFrame, models: int) -> pd.DataFrame:
 
 def fault_of_metrics(states: pd.DataFrame) -> str | None:
     """What no state's metrics can be, if anything."""
-    if np.isinf(states[METRICS].to_numpy()).any():
+    values = {key: states[key].to_numpy() for key in METRICS}
+    if any(np.isinf(column).any() for column in values.values()):
         return "a number is infinite"
-    accuracies = states[ACCURACIES].to_numpy()
-    if (accuracies < 0).any() or (accuracies > 1).any():
+    accuracies = [values[key] for key in ACCURACIES]
+    if any((column < 0).any() or (column > 1).any() for column in accuracies):
         return "an accuracy is not between 0 and 1"
-    missing = np.isnan(accuracies)
-    if (missing.any(axis=0) != missing.all(axis=0)).any():
-        by_epoch = pd.DataFrame(missing).groupby(states["epoch"].to_numpy())  # some zoos have none at their first
-        if (by_epoch.any() != by_epoch.all()).any(axis=None):
+    missing = [np.isnan(column) for column in accuracies]
+    if any(column.any() and not column.all() for column in missing):
+        by_epoch = pd.DataFrame(dict(enumerate(missing))).groupby(states["epoch"].to_numpy())
+        if (by_epoch.any() != by_epoch.all()).any(axis=None):  # some zoos have none at their first
             return "an accuracy is missing that other states of its epoch have"
-    gap = accuracies[:, 0] - accuracies[:, 2]
-    if not np.allclose(states["ggap"], gap, rtol=0, atol=ROUNDING, equal_nan=True):
+    if not close(values["ggap"], values["train_acc"] - values["test_acc"]):
         return "a `ggap` is not train_acc - test_acc"
     return None
+
+
+def places_of(statuses: pd.Series) -> np.ndarray:
+    """In STATUSES; -1 for what is none."""
+    numbers, texts = pd.factorize(statuses)
+    places = [STATUSES.index(text) if text in STATUSES else -1 for text in texts]
+    return np.array([*places, -1])[numbers]
+
+
+def close(values: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether numbers that are finite or missing are the same but for rounding, and the same are missing."""
+    if (values == expected).all():  # as they mostly are
+        return True
+    with np.errstate(invalid="ignore"):
+        same = np.abs(values - expected) <= ROUNDING * (1 + np.abs(expected))
+    return bool((same | (np.isnan(values) & np.isnan(expected))).all())
 
 
 def require_outcome(path: Path, models: pd.DataFrame, states: pd.DataFrame, max_epochs: int) -> None:
     """Raise ZooError if what `models`, read from `path`, says of their outcomes does not follow from their states."""
     with checking(path):
-        for key, expected in outcome(states, max_epochs).items():
-            if MODEL_TYPES[key] is float:
-                same = np.allclose(models[key], expected.astype(float), rtol=ROUNDING, atol=ROUNDING, equal_nan=True)
+        for key, expected in outcomes(states, max_epochs).items():
+            if key == "status":
+                same = bool((places_of(models[key]) == expected).all())
+            elif MODEL_TYPES[key] is float:
+                same = close(models[key].to_numpy(), expected)
             else:
-                same = bool((models[key].array == expected.array).all())
+                same = bool((models[key].to_numpy() == expected).all())
             if not same:
                 raise damaged(path, f"its column `{key}` contradicts metrics.csv, or the epochs of the weights")
 

@@ -2,7 +2,7 @@
 
 It is Python's syntax, as far as it is taken: names of columns (with dots, as in `optim.lr`), texts, numbers, True,
 False and None; comparisons, also chained; `in` a list; `and`, `or`, `not`; `+ - * /`. A cell that is empty equals None,
-and nothing else.
+and nothing else; `is None` and `is not None` say the same.
 """
 
 import ast
@@ -113,11 +113,11 @@ class Where:
             found = self.within(self.value(left), right)
             return found if isinstance(kind, ast.In) else negated(found)
         own, other = self.value(left), self.value(right)
-        if type(kind) not in COMPARISONS:
-            raise self.refusal(left, "is compared by `is`: use == or !=")
-        if isinstance(kind, ast.Eq | ast.NotEq) and (own is None or other is None):
+        if type(kind) not in COMPARISONS and other is not None:
+            raise self.refusal(left, "is compared by `is` with something else than None: use == or !=")
+        if isinstance(kind, ast.Eq | ast.NotEq | ast.Is | ast.IsNot) and (own is None or other is None):
             empty = is_empty(own) & is_empty(other)
-            return empty if isinstance(kind, ast.Eq) else negated(empty)
+            return empty if isinstance(kind, ast.Eq | ast.Is) else negated(empty)
         try:
             found = COMPARISONS[type(kind)](own, other)
         except TypeError as error:

@@ -12,6 +12,7 @@ from torchvision.transforms import Compose
 
 from tests.dataset.transforms.networks import made, vector
 from zoo.dataset.transforms import Align, Erase, Noise, PermutationSpec, Permute, Standardise, Statistics, Tokenise
+from zoo.errors import ZooError
 from zoo.format.architecture import Architecture
 
 NETWORK = made("cnn_small")
@@ -50,6 +51,44 @@ def test_a_pickled_transform_does_the_same(text: str) -> None:
         expected, found = (expected,), (found,)
     assert all(torch.equal(*pair) for pair in zip(expected, found, strict=True))
     assert torch.equal(WEIGHTS, before)  # and nothing was changed in place
+
+
+@pytest.mark.parametrize("text", [text for text in TRANSFORMS if "not fitted" not in text])
+@pytest.mark.filterwarnings("error")
+def test_weights_of_any_kind(text: str) -> None:
+    transform = TRANSFORMS[text]()
+    expected = parts(transform(WEIGHTS))
+    for weights in (WEIGHTS.double(), WEIGHTS.clone().requires_grad_()):
+        found = parts(TRANSFORMS[text]()(weights))
+        assert found[0].dtype == weights.dtype and found[0].requires_grad == weights.requires_grad
+        assert torch.allclose(found[0].float(), parts(TRANSFORMS[text]()(WEIGHTS))[0])
+    for empty in (WEIGHTS[:0], WEIGHTS[:0, None]):
+        assert parts(transform(empty))[0].shape == (*empty.shape[:-1], *expected[0].shape[1:])
+    for wrong in (WEIGHTS.numpy(), WEIGHTS.tolist(), torch.tensor(1.0)):
+        with pytest.raises(ZooError, match="takes weights"):
+            transform(wrong)
+
+
+def parts(transformed: Any) -> tuple[Tensor, ...]:
+    return (transformed,) if isinstance(transformed, Tensor) else tuple(transformed)
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: Noise(ARCHITECTURE, -0.1), "deviation -0.1: give a number, 0 or more"),
+        (lambda: Noise(ARCHITECTURE, float("nan")), "deviation nan"),
+        (lambda: Noise(ARCHITECTURE, "x"), "deviation 'x'"),
+        (lambda: Erase(ARCHITECTURE, None), "can't erase None"),
+        (lambda: Permute(SPEC, seed="x"), "seed='x': give a whole number"),
+        (lambda: Tokenise(ARCHITECTURE, 1.5), "width=1.5: give the tokens a width"),
+        (lambda: Standardise(ARCHITECTURE).use(torch.zeros(3), torch.ones(3)), r"of \[5\], not \[3\]"),
+        (lambda: Tokenise(ARCHITECTURE).inverse(Tokenise(ARCHITECTURE)(WEIGHTS), WEIGHTS[:, 1:]), "2463 numbers"),
+    ],
+)
+def test_nonsense_is_refused(make: Any, error: str) -> None:
+    with pytest.raises(ZooError, match=error):
+        make()
 
 
 def test_they_compose() -> None:

@@ -52,18 +52,24 @@ class Align:
         `window`, for `PermutationSpec.permute`.
         """
         self.spec.require_length(weights)
-        chosen = last_finite(weights) if self.window else weights
-        models = chosen.reshape(-1, self.spec.length)
+        chosen = last_finite(weights) if self.window and weights.dim() > 1 else weights
+        models = chosen.detach().reshape(-1, self.spec.length).float()
+        reference = self.reference.detach().to(models)
         found = self.spec.identity(len(models))
         rows = models.isfinite().all(dim=1).nonzero().squeeze(1)
         for part in rows.split(max(1, AT_ONCE // self.spec.length)) if len(rows) else ():
-            for group, order in zip(found, best_orders(self.spec, self.reference, models[part]), strict=True):
+            for group, order in zip(found, best_orders(self.spec, reference, models[part]), strict=True):
                 group[part.cpu()] = order
         return [order.reshape(*chosen.shape[:-1], order.shape[-1]) for order in found]
 
 
 def last_finite(weights: Tensor) -> Tensor:
-    """Of the epochs [..., epochs, parameters], the last one with finite weights, else the first: [..., parameters]."""
+    """Of the epochs [..., epochs, parameters], the last one with finite weights, else the first: [..., parameters].
+
+    NaN of none.
+    """
+    if not weights.shape[-2]:
+        return weights.new_full((*weights.shape[:-2], weights.shape[-1]), torch.nan)
     finite = weights.isfinite().all(dim=-1)
     last = (finite * torch.arange(1, finite.shape[-1] + 1, device=weights.device)).argmax(dim=-1)
     return weights.take_along_dim(last[..., None, None], dim=-2).squeeze(-2)

@@ -63,8 +63,14 @@ def trained(architecture: Architecture) -> Tensor:
 
 def require_length(weights: Tensor, architecture: Architecture) -> None:
     """Raises ZooError for weights of another architecture."""
+    require_tensor(weights)
     if weights.shape[-1] != architecture.length:
         raise ZooError(
             f"weights of {weights.shape[-1]} numbers are none of a {architecture.model}, which has "
             f"{architecture.length}: give the transform the architecture of these weights"
         )
+
+
+def require_tensor(weights: Tensor) -> None:
+    if not isinstance(weights, Tensor) or not weights.dim():
+        raise ZooError(f"a transform takes weights [..., parameters] as a tensor, not {type(weights).__name__}")

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch.utils.data import get_worker_info
 
+from zoo.errors import ZooError
 from zoo.random import derive
 
 
@@ -17,6 +18,8 @@ class Chance:
     """
 
     def __init__(self, seed: int | None, purpose: str):
+        if seed is not None and type(seed) is not int:
+            raise ZooError(f"seed={seed!r}: give a whole number, or None")
         self.seed, self.purpose = seed, purpose
         self.made: torch.Generator | None = None
         self.process: int | None = None  # the seed of the process that it was made in, of a DataLoader's

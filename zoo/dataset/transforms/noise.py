@@ -1,5 +1,7 @@
 """Augmentations that change the function a little: noise, and weights that are erased."""
 
+import math
+from numbers import Real
 from typing import Literal, get_args
 
 import torch
@@ -29,6 +31,8 @@ class Noise:
         """`deviation`: of the noise, in the `unit`: `absolute` numbers; `layer`: the standard deviation of a layer's
         own weights and biases; `weight`: the weight itself (multiplicative noise). `seed`: see `Chance`.
         """
+        if not is_number(deviation) or not 0 <= deviation < math.inf:
+            raise ZooError(f"noise of the deviation {deviation!r}: give a number, 0 or more")
         if unit not in get_args(Unit):
             raise ZooError(f"unknown unit of noise {unit!r}: choose from {', '.join(get_args(Unit))}")
         self.architecture, self.deviation, self.unit, self.chance = architecture, deviation, unit, Chance(seed, "noise")
@@ -49,8 +53,8 @@ class Noise:
         if self.unit == "weight":
             return self.deviation * weights
         scale = torch.zeros_like(weights)
-        for block in self.blocks:
-            deviation = torch.cat(block.parts(weights), dim=-1).std(dim=-1, correction=0, keepdim=True)
+        for block in self.blocks if weights.numel() else ():  # PyTorch warns of deviations of nothing
+            deviation = torch.cat(block.parts(weights.detach()), dim=-1).std(dim=-1, correction=0, keepdim=True)
             for part in block.parts(scale):
                 part.copy_(deviation.expand_as(part))
         return self.deviation * scale
@@ -71,9 +75,9 @@ class Erase:
         """`what`: `weights`, each by itself, or `channels`: all weights and the bias of an output channel, which are a
         token. Each is erased with the probability `share`. `seed`: see `Chance`.
         """
-        if what not in get_args(Erased) or not 0 <= share <= 1:
+        if what not in get_args(Erased) or not is_number(share) or not 0 <= share <= 1:
             raise ZooError(
-                f"can't erase {share} of {what!r}: give a share from 0 to 1, of {' or '.join(get_args(Erased))}"
+                f"can't erase {share!r} of {what!r}: give a share from 0 to 1, of {' or '.join(get_args(Erased))}"
             )
         self.architecture, self.share, self.what, self.chance = architecture, share, what, Chance(seed, "erase")
         self.trained = trained(architecture)
@@ -88,6 +92,10 @@ class Erase:
         drawn = torch.rand(*weights.shape[:-1], self.count, generator=self.chance.generator()) < self.share
         erased = drawn.index_select(-1, self.parts) & self.trained
         return weights.masked_fill(erased.to(weights.device), 0)
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def parts(architecture: Architecture) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from zoo.dataset.transforms.blocks import require_tensor
 from zoo.dataset.transforms.chance import Chance
 from zoo.dataset.transforms.tracing import Axis, trace
 from zoo.errors import ZooError
@@ -73,6 +74,7 @@ class PermutationSpec:
 
     def require_length(self, weights: Tensor) -> None:
         """Raises ZooError for weights of another network."""
+        require_tensor(weights)
         if weights.shape[-1] != self.length:
             raise ZooError(f"weights of {weights.shape[-1]} numbers are not {self}'s: trace the network they are of")
 
@@ -123,6 +125,7 @@ class Permute:
         return f"Permute({self.spec}, window={self.window})"
 
     def __call__(self, weights: Tensor) -> Tensor:
+        self.spec.require_length(weights)
         batch = weights.shape[:-2] if self.window else weights.shape[:-1]
         permutations = self.spec.draw(*batch, generator=self.chance.generator())
         if self.window:

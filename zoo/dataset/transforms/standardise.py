@@ -50,7 +50,10 @@ class Standardise:
         return self.use(means, variances.sqrt())
 
     def use(self, means: Tensor, deviations: Tensor) -> Self:
-        """Means and deviations [layers] that were fitted before."""
+        """Means and deviations [layers] that were fitted before. Raises ZooError for those of other layers."""
+        if not means.shape == deviations.shape == (len(self.blocks),):
+            found = f"{list(means.shape)} and {list(deviations.shape)}"
+            raise ZooError(f"{self} takes means and deviations of [{len(self.blocks)}], not {found}")
         self.means, self.deviations = means, torch.where(deviations > 0, deviations, 1)
         mean, deviation = torch.zeros(self.architecture.length), torch.ones(self.architecture.length)
         for number, block in enumerate(self.blocks):

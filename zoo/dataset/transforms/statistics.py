@@ -39,6 +39,8 @@ class Statistics:
 
     def __call__(self, weights: Tensor) -> Tensor:
         require_length(weights, self.architecture)
+        if not weights.numel():  # PyTorch warns of the moments of nothing
+            return weights.new_empty(*weights.shape[:-1], len(self.names))
         tensors = [part_of(weights, entry) for entry in self.tensors.values()]
         moments = [moment for tensor in tensors for moment in reversed(torch.var_mean(tensor, dim=-1, correction=0))]
         features = [torch.stack(moments, dim=-1).unflatten(-1, (-1, 2)), self.percentiles(tensors)]

@@ -36,9 +36,9 @@ class Tokenise:
         if not rows:
             raise ZooError(f"{architecture.model} has no weights to make tokens of")
         self.width = max(row.shape[1] for row in rows) if width is None else width
-        if self.width < 1:
+        if type(self.width) is not int or self.width < 1:
             raise ZooError(
-                f"width={width}: give the tokens a width of 1 or more, or None for that of the widest channel"
+                f"width={width!r}: give the tokens a width of 1 or more, or None for that of the widest channel"
             )
         self.places = torch.cat([chunked(row, self.width) for row in rows])  # [n, width] in the vector; -1: padding
         self.mask = self.places >= 0
@@ -58,21 +58,30 @@ class Tokenise:
         mask, positions = self.mask.to(weights.device), self.positions.to(weights.device)
         return Tokens(tokens, mask.expand(*batch, -1, -1), positions.expand(*batch, -1, -1))
 
-    def inverse(self, tokens: Tensor, rest: Tensor | None = None) -> Tensor:
+    def inverse(self, tokens: Tensor | Tokens, rest: Tensor | None = None) -> Tensor:
         """The weights [..., parameters] of tokens [..., n, width]; padding is ignored.
 
         `rest`: weights [..., parameters] that have what no token holds: counters, and batch norms without `batch_norm`.
         Raises ZooError if it is missing.
         """
+        tokens = tokens.tokens if isinstance(tokens, Tokens) else tokens
         if tokens.shape[-2:] != self.places.shape:
             raise ZooError(f"tokens [..., {tokens.shape[-2]}, {tokens.shape[-1]}] are none of {self}")
         shape = (*tokens.shape[:-2], self.architecture.length)
         if rest is None:
             if len(self.held) < self.architecture.length:
-                raise ZooError(f"{self} does not hold all weights: give `rest`, weights that have the others")
+                raise ZooError(f"{self} holds no {self.left_out()}: give `rest`, weights that have them")
             rest = tokens.new_empty(shape)
+        require_length(rest, self.architecture)
         held, back = self.held.to(tokens.device), self.back.to(tokens.device)
         return rest.expand(shape).index_copy(-1, held, tokens.flatten(-2).index_select(-1, back))
+
+    def left_out(self) -> str:
+        """The first tensor that no token holds, and how many more there are."""
+        held = set(self.held.tolist())
+        pairs = zip(self.architecture.variants[0], self.architecture.tensors, strict=True)
+        out = [key for key, entry in pairs if entry.length and entry.start not in held]
+        return out[0] + (f" and {len(out) - 1} other tensors" if len(out) > 1 else "")
 
 
 def channel_places(block: Block) -> Tensor:
