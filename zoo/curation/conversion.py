@@ -266,7 +266,7 @@ def write_config(job: Job, params: list[Params]) -> None:
         for key, value in params[0].items()
         if is_hyperparameter(key) and key not in population.factors and all(node.get(key) == value for node in params)
     }
-    known = {"model": population.architecture.model, **same, **population.protocol(), **sizes(job.zoo)}
+    known = {"model": population.architecture.model, **population.protocol(), **same, **sizes(job.zoo)}
     config = {
         "name": job.raw.stem,
         "models": len(params),
@@ -276,7 +276,8 @@ def write_config(job: Job, params: list[Params]) -> None:
         "converted": {"from": job.raw.name, "kind": population.kind, "about": population.about},
     }
     files.write_json(paths.config(job.zoo), config)
-    rows = {node["node"]: {key: node[key] for key in population.factors if key in node} for node in params}
+    known = {node["node"]: {key: node.get(key) for key in population.factors} for node in params}
+    rows = {name: {key: value for key, value in row.items() if value is not None} for name, row in known.items()}
     write_nodes(job.zoo, rows, population.factors)
 
 

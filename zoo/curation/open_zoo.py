@@ -45,7 +45,7 @@ class OpenZoo:
         require_zoo(path)
         config = json_object(paths.config(path))
         with reading(paths.config(path)):
-            if fault := fault_of_config(config):
+            if fault := fault_of_config(config, elsewhere="converted" in config):
                 raise ValueError(fault)
         architecture, weights = Architecture.load(paths.architecture(path)), Weights(path)
         count, epochs, length = weights.shape

@@ -35,6 +35,8 @@ def build_network(source: Source, model: int, trust: bool = False) -> nn.Module:
     """
     params = source.params(model)
     named = f"params.json of model {model} in {source.path}"
+    if not key_of(source, model):
+        raise ZooError(f"{named} names no class, as the model was trained elsewhere: there is no network of it here")
     with checking(named):
         choice = dict(params["config"]["model"])
         builder = known_model(str(choice.get("_target_")))
@@ -50,8 +52,9 @@ def build_network(source: Source, model: int, trust: bool = False) -> nn.Module:
 
 
 def key_of(source: Source, model: int) -> str:
-    """Equal for models whose networks differ in nothing but weights."""
-    return repr(source.params(model)["config"]["model"])
+    """Equal for models whose networks differ in nothing but weights; empty where nobody says which class they are."""
+    config = source.params(model).get("config")
+    return repr(config["model"]) if isinstance(config, Mapping) and "model" in config else ""
 
 
 def is_plain(value: Any) -> bool:

@@ -26,7 +26,7 @@ from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.reading import is_plain_name
 from zoo.format.released import KEYS, NAMES
-from zoo.format.train_metrics import RUNNING
+from zoo.format.train_metrics import RUNNING, train_metrics
 
 if TYPE_CHECKING:
     from zoo.data.images import Images
@@ -256,7 +256,8 @@ class Released(Population):
         return found
 
     def protocol(self) -> dict[str, Any]:
-        return {"train_metrics": RUNNING}
+        first = self.own_params[self.nodes[0]]
+        return {"train_metrics": train_metrics(first) if was_trained_here(first) else RUNNING}
 
     @cached_property
     def search_pattern(self) -> dict[str, list[Any]]:
@@ -285,9 +286,14 @@ class Released(Population):
 
 
 def is_ours(params: Mapping[str, Any]) -> bool:
-    """Whether a params.json is that of a run of this project."""
+    """Whether a params.json is that of a run of this project, or of a zoo that it converted."""
     config = params.get("config")
     return isinstance(config, dict) and isinstance(config.get("model"), dict) and isinstance(params.get("node"), str)
+
+
+def was_trained_here(params: Mapping[str, Any]) -> bool:
+    """Whether it has everything by which a model is trained."""
+    return is_ours(params) and "trainer" in params["config"]
 
 
 def kind_of(params: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from zoo.disk import files
 from zoo.format.reading import are_plain_names, checking, damaged, is_plain_name, reading
+from zoo.format.record import KEPT as KEPT  # a column, too, of the table of states of such a zoo
 
 LOSSES_AND_ACCURACIES = ["train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"]
 ACCURACIES = ["train_acc", "val_acc", "test_acc"]
@@ -33,9 +34,6 @@ MODEL_TYPES: dict[str, type] = {
     **{"id": int, "node": str, "variant": int, "status": str, "diverged": bool, "last_epoch": int},
     **dict.fromkeys([*METRICS, "best_epoch"], float),
 }
-
-# Only in the table of states of a converted zoo: whether the state is there. Its metrics can be without it.
-KEPT = "kept"
 
 # Columns of either table, which no hyperparameter can be called.
 RESERVED = {*STATE_TYPES, *MODEL_TYPES, KEPT}
