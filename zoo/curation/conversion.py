@@ -221,12 +221,8 @@ def take(job: Job, model: int) -> Taken:
 def put_checkpoint(content: bytes, file: str | None, target: str) -> None:
     """The file of a state: another name of the same file where the file system allows."""
     os.mkdir(os.path.dirname(target))
-    if file:
-        try:
-            os.link(file, target)
-            return
-        except OSError:
-            pass  # another disk, or one without links
+    if file and files.linked(file, target):
+        return
     with open(target, "wb") as copy:
         copy.write(content)
 

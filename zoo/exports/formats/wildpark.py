@@ -8,7 +8,6 @@ from typing import Any
 
 from zoo.disk import files
 from zoo.errors import ZooError
-from zoo.exports import runs
 from zoo.exports.content import Content
 from zoo.exports.format import Format, Options
 from zoo.exports.layers import Layer, chain
@@ -45,7 +44,9 @@ def models(content: Content, layers: Sequence[Layer]) -> list[Model]:
     for id, states in content.states.groupby("id"):
         results = list(zip(states["epoch"].tolist(), states["test_acc"].tolist(), strict=True))
         node = states["node"].iloc[0]
-        made.append(Model(int(id), node, keys, config(layers, runs.params(content.zoo, node), content), results))
+        made.append(
+            Model(int(id), node, keys, config(layers, content.dataset.source.params(int(id)), content), results)
+        )
     return made
 
 
