@@ -22,6 +22,7 @@ from zoo.curation.verification import verify
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.exports.export import export
+from zoo.exports.format import Options
 
 
 def test_what_comes_back_is_the_same_population(zoo: Path, tmp_path: Path) -> None:
@@ -173,3 +174,24 @@ def test_a_zoo_and_what_came_back_of_it_are_one(zoo: Path, tmp_path: Path) -> No
         merge(order, into)
         assert verify(into).findings.found == []
         assert torch.equal(ZooDataset(into).weights, ZooDataset(zoo).weights)
+
+
+@pytest.mark.usefixtures("without_drawing")
+def test_splits_come_back_without_a_class(zoo: Path, tmp_path: Path) -> None:
+    export(zoo, "splits", tmp_path / "raw", epochs="0,3", options=Options(label="model.dropout"))
+    source, own = ZooDataset(tmp_path / "raw"), ZooDataset(zoo, epochs=[0, 3])
+    rows = [own.models["node"].tolist().index(node) for node in source.models["node"]]
+    assert torch.equal(source.weights.view(8, 2, -1), own.weights.view(8, 2, -1)[rows])
+    assert source.factors == ["published_split", "label"] and set(source.models["label"]) == {"0", "1"}
+    convert(tmp_path / "raw", tmp_path / "zoo")
+    assert verify(tmp_path / "zoo").findings.found == []
+    assert "came as state dicts with a JSON of splits" in paths.readme(tmp_path / "zoo").read_text()
+
+
+def test_the_network_of_the_small_cnn_zoo_goes_to_the_wild_park_and_back(tmp_path: Path) -> None:
+    """Strides and padding are fixed in its class, and no params.json says them."""
+    raw.small_cnn(tmp_path / "raw", models=2, steps=(0, 86))
+    export(tmp_path / "raw", "wildpark", tmp_path / "park", epochs="0")
+    images, one, other = torch.rand(3, 1, 16, 16), ZooDataset(tmp_path / "raw"), ZooDataset(tmp_path / "park")
+    for model in one.models["node"]:
+        assert torch.allclose(one.model(model, 0)(images), other.model(model, 0)(images), atol=1e-6)

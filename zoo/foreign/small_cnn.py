@@ -36,7 +36,6 @@ WEIGHTS, METRICS, LAYOUT = "weights.npy", "metrics.csv.gz", "layout.csv"
 LARGEST, LARGEST_MATRIX = 2**30, 2**40  # bytes of the table of metrics, unpacked, and of the matrix
 STEP, MODEL = "step", "modeldir"
 PREFIX = "config."
-STRIDE = 2  # of the convolutions of cnn_strided
 
 # What the columns are called here; others keep their names, without the prefix.
 TYPED = {
@@ -192,7 +191,7 @@ class SmallCNN(Population):
             key: own[f"model.{key}"] for key in ("activation", "dropout") if f"model.{key}" in own
         }
         kept = {key: value for key, value in values.items() if key not in TYPED and value is not None}
-        name = {"model": choice["name"], "model.stride": STRIDE} if choice else {}
+        name = {"model": choice["name"]} if choice else {}
         config = {"config": {"model": choice}} if choice else {"config": {}}
         return {**kept, **name, **own, "node": self.nodes[model], **config}
 
