@@ -7,6 +7,7 @@ of checkpoints count with or without leading zeros, any may be missing; names of
 import json
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -139,6 +140,8 @@ class Released(Population):
             raise ZooError(f"{self.files.named(name)} is damaged: not JSON ({error})") from error
         if not isinstance(value, dict):
             raise ZooError(f"{self.files.named(name)} is damaged: it holds a {type(value).__name__}, not an object")
+        if large := [key for key, own in value.items() if type(own) is int and abs(own) >= tables.LARGEST]:
+            raise ZooError(f"{self.files.named(name)} has a number as {large[0]!r} that is too large for a table")
         return value
 
     # ------------------------------------------------------------------------------------------------- architecture
@@ -238,6 +241,7 @@ class Released(Population):
         return self.files.file(self.name_of(model, epoch))
 
     def history(self, model: int) -> dict[int, Record]:
+        """A line that is no record is as if it were not there, and a warning says so; not of the last, if it is torn."""
         name = self.inside(self.nodes[model], RESULT)
         if not self.files.has(name):
             return {}
@@ -251,8 +255,8 @@ class Released(Population):
                     found[epoch] = record  # where training was begun again, the later one
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 if place < len(lines) - 1:
-                    what = f"line {place + 1} is damaged: no record ({one_line(error)[:200]})"
-                    raise ZooError(f"{self.files.named(name)}, {what}") from error
+                    what = f"line {place + 1} is no record ({one_line(error)[:200]}), and is left out"
+                    warnings.warn(f"{self.files.named(name)}, {what}", stacklevel=2)
         return found
 
     def protocol(self) -> dict[str, Any]:

@@ -132,7 +132,9 @@ def checked(entry: Entry) -> Entry:
     """Raises ValueError for what is no entry."""
     if not (isinstance(entry.path, str) and type(entry.step) is int and 0 <= entry.step < 2**31):
         raise ValueError(f"an entry is {entry.path!r} at step {entry.step!r}")
-    if not isinstance(entry.label, str | int | float | None):
+    if not isinstance(entry.label, str | int | float | None) or (
+        isinstance(entry.label, int) and abs(entry.label) >= tables.LARGEST
+    ):
         raise ValueError(f"the label of {entry.path} is {entry.label!r}")
     return replace(entry, score=number(entry.score, "test_acc"))
 

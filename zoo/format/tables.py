@@ -41,6 +41,8 @@ RESERVED = {*STATE_TYPES, *MODEL_TYPES, KEPT}
 FINISHED, UNFINISHED, DIVERGED = "finished", "unfinished", "diverged"
 UNTRAINED = "not trained yet"  # why a node has no row
 
+LARGEST = 2**64  # whole numbers from here on fit into no column
+
 ROUNDING = 1e-9  # by which a number in a table may differ from the one it follows from
 
 
@@ -111,6 +113,12 @@ def cell(value: Any) -> Any:
     """A list, a mapping, or what would end a line, as JSON; all else fits into a cell as it is."""
     ends_line = isinstance(value, str) and "\r" in value  # which no quotes are put around
     return json.dumps(value) if ends_line or isinstance(value, list | Mapping) else value
+
+
+def rank(value: Any) -> tuple[int, float, str]:
+    """For sorting the values of a hyperparameter: numbers first, then all else by its text."""
+    is_number = isinstance(value, int | float) and value == value
+    return (0, value, "") if is_number else (1, 0, json.dumps(value, sort_keys=True))
 
 
 def read_models(path: Path, variants: int) -> pd.DataFrame:
