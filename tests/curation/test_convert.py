@@ -207,7 +207,7 @@ def test_many_processes_make_the_same_zoo(tmp_path: Path, monkeypatch: pytest.Mo
         assert name(tmp_path / "one" / "zoo").read_bytes() == name(tmp_path / "two" / "zoo").read_bytes()
 
 
-def test_nothing_that_is_there_is_replaced(tmp_path: Path, sweep: Path) -> None:
+def test_nothing_that_is_there_is_replaced(tmp_path: Path, sweep: Path, zoo: Path) -> None:
     root = raw.released(tmp_path / "raw")
     (tmp_path / "zoo").mkdir()
     (tmp_path / "zoo" / "thesis.txt").write_text("mine")
@@ -217,6 +217,8 @@ def test_nothing_that_is_there_is_replaced(tmp_path: Path, sweep: Path) -> None:
         convert(root, root / "zoo")
     with pytest.raises(ZooError, match="is a sweep or a zoo of this project"):
         convert(sweep, tmp_path / "other")
+    with pytest.raises(ZooError, match="models has the runs of .*, which is a zoo of this project already"):
+        convert(paths.runs(zoo), tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 

@@ -95,6 +95,8 @@ def convert(
 def require_apart(raw: Path, zoo: Path) -> None:
     if zoo.resolve().is_relative_to(raw.resolve()):
         raise ZooError(f"{zoo} lies in {raw}, which stays as it is: choose another folder")
+    if paths.runs(raw.resolve().parent) == raw.resolve() and paths.models(raw.resolve().parent).exists():
+        raise ZooError(f"{raw} has the runs of {raw.resolve().parent}, which is a zoo of this project already")
     if paths.nodes(raw).exists() or paths.old_nodes(raw).exists():
         raise ZooError(f"{raw} is a sweep or a zoo of this project: `{command('analyze')}` makes a zoo of a sweep")
 

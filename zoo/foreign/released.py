@@ -241,7 +241,7 @@ class Released(Population):
         return self.files.file(self.name_of(model, epoch))
 
     def history(self, model: int) -> dict[int, Record]:
-        """A line that is no record is as if it were not there, and a warning says so; not of the last, if it is torn."""
+        """A line that is no record is as if it were not there: a warning says so, but of half a line at the end."""
         name = self.inside(self.nodes[model], RESULT)
         if not self.files.has(name):
             return {}
