@@ -227,7 +227,6 @@ def changed(zoo: Path, tmp_path: Path, change: Callable[[dict], Any]) -> Verifie
         (lambda config: config["trainer"].update(callbacks=["x"]), "trainer.callbacks is unknown"),
         (lambda config: config["trainer"].update(_target_="os.system"), "trainer._target_='os.system'"),
         (lambda config: config["sources"].update(model="0"), "its model came from a file of the user's own"),
-        (lambda config: config["init"].update(name="from_zoo", zoo="/etc"), "went on from a state of another zoo"),
         (lambda config: config.pop("trainer"), "is not of a training of this project"),
         (lambda config: config.update(seed={}), "is not of a training of this project|can't be a run's folder"),
     ],
@@ -238,6 +237,37 @@ def test_a_params_json_can_ask_for_nothing_unknown(zoo: Path, tmp_path: Path, ch
     with pytest.raises(ZooError, match=said.replace("$", r"\$").replace("{", r"\{")) as error:
         retrain(done.zoo, done.sound[:1])
     assert "params.json" in str(error.value) or "run's folder" in str(error.value) or "unknown" in str(error.value)
+
+
+@pytest.mark.usefixtures("without_drawing")
+def test_a_model_that_went_on_from_a_zoo_is_trained_again_where_that_lies_beside_it(zoo: Path, tmp_path: Path) -> None:
+    parent = copied(zoo, tmp_path)
+    typed = ("init=from_zoo", f"init.zoo={parent}", "init.model=0", "trainer.max_epochs=1")
+    nodes = train_sweep(tmp_path, *typed)
+    make_zoo(nodes[0].sweep, tmp_path / "child")
+    done = verify(tmp_path / "child")
+    assert done.zoo and done.findings.found == [] and again(done) == []
+    [outcome] = retrain(done.zoo, done.sound)
+    assert (outcome.bits, outcome.distance, outcome.finding, outcome.reason) == (True, 0.0, None, None)
+    parent.rename(tmp_path / "elsewhere")
+    [outcome] = retrain(done.zoo, done.sound)
+    assert outcome.finding is None
+    assert f"0 models trained again, 0 of them compared bit for bit; {nodes[0].name} not retrained, because" in (
+        said := summary([outcome])
+    )
+    assert said.endswith(f"its training went on from the zoo zoo, which is not in {tmp_path}")
+    copied(OLD, tmp_path)
+    [outcome] = retrain(done.zoo, done.sound)
+    assert outcome.reason and "is not the zoo from which its training went on" in outcome.reason
+
+
+def test_a_params_json_leads_to_no_zoo_but_one_beside_it(zoo: Path, tmp_path: Path) -> None:
+    done = changed(zoo, tmp_path, lambda config: config["init"].update(name="from_zoo"))
+    assert done.zoo and done.sound[0].params
+    for parent in (None, "zoo", {"zoo": "../x"}, {"zoo": str(OLD)}, {"zoo": ".."}):
+        done.sound[0].params["parent"] = parent
+        [outcome] = retrain(done.zoo, done.sound[:1])
+        assert outcome.reason and "does not say from a state of which zoo" in outcome.reason
 
 
 def test_an_unknown_class_is_built_by_the_zoo_s_own_code_only_if_it_is_trusted(zoo: Path, tmp_path: Path) -> None:

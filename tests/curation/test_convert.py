@@ -102,14 +102,42 @@ def test_damaged_models_are_left_out_and_named(tmp_path: Path) -> None:
     runs = models_of(root)
     (runs[1] / "params.json").write_text("{")
     paths.checkpoint(runs[2], 1).write_bytes(b"PK\x03\x04 and no more")
-    (runs[3] / "result.json").write_text('{"training_iteration": 0}\nno record\n{}\n')
+    edit = json.loads((runs[3] / "params.json").read_text()) | {"seed": 10**400}
+    (runs[3] / "params.json").write_text(json.dumps(edit))
     torch.save({"module_list.0.weight": torch.rand(1)}, paths.checkpoint(runs[4], 2))
     [summary] = convert(root, tmp_path / "zoo").values()
     assert summary["missing"].keys() == {run.name for run in runs[1:5]} and summary["models"] == 2
     assert not any(str(tmp_path) in reason for reason in summary["missing"].values())
-    assert "checkpoint_000001" in summary["missing"][runs[2].name] and "line 2" in summary["missing"][runs[3].name]
+    assert "checkpoint_000001" in summary["missing"][runs[2].name] and "'seed'" in summary["missing"][runs[3].name]
     assert sorted(path.name for path in paths.runs(tmp_path / "zoo").iterdir()) == [runs[0].name, runs[5].name]
     assert len(ZooDataset(tmp_path / "zoo")) == 6
+
+
+def test_a_line_that_is_no_record_leaves_its_state_without_one(tmp_path: Path) -> None:
+    """Opened, the state is there with unknown metrics; converted, it is not."""
+    root = raw.released(tmp_path / "raw")
+    file = models_of(root)[1] / "result.json"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text(f"{lines[0]}no record\n{lines[2]}")
+    with pytest.warns(UserWarning, match="result.json, line 2 is no record"):
+        source = ZooDataset(root)
+    with pytest.warns(UserWarning, match="result.json, line 2 is no record"):
+        [summary] = convert(root, tmp_path / "zoo").values()
+    assert len(source) == 12 and source.properties["test_acc"].isna().tolist() == [row == 4 for row in range(12)]
+    zoo = ZooDataset(tmp_path / "zoo")
+    assert summary["missing"] == {} and len(zoo) == 11 and zoo.properties["epoch"].tolist()[3:5] == [0, 2]
+
+
+def test_seeds_of_64_bits(tmp_path: Path) -> None:
+    root = raw.released(tmp_path / "raw", models=2)
+    seeds = [2**64 - 1, 5]
+    for run, seed in zip(models_of(root), seeds, strict=True):
+        params = json.loads((run / "params.json").read_text()) | {"seed": seed}
+        (run / "params.json").write_text(json.dumps(params))
+    assert ZooDataset(root).models["seed"].tolist() == seeds
+    convert(root, tmp_path / "zoo")
+    assert ZooDataset(tmp_path / "zoo").models["seed"].tolist() == seeds
+    assert json.loads(paths.config(tmp_path / "zoo").read_text())["search_pattern"]["seed"] == sorted(seeds)
 
 
 def test_states_that_are_not_finite_are_diverged(tmp_path: Path) -> None:
@@ -179,7 +207,7 @@ def test_many_processes_make_the_same_zoo(tmp_path: Path, monkeypatch: pytest.Mo
         assert name(tmp_path / "one" / "zoo").read_bytes() == name(tmp_path / "two" / "zoo").read_bytes()
 
 
-def test_nothing_that_is_there_is_replaced(tmp_path: Path, sweep: Path) -> None:
+def test_nothing_that_is_there_is_replaced(tmp_path: Path, sweep: Path, zoo: Path) -> None:
     root = raw.released(tmp_path / "raw")
     (tmp_path / "zoo").mkdir()
     (tmp_path / "zoo" / "thesis.txt").write_text("mine")
@@ -189,6 +217,8 @@ def test_nothing_that_is_there_is_replaced(tmp_path: Path, sweep: Path) -> None:
         convert(root, root / "zoo")
     with pytest.raises(ZooError, match="is a sweep or a zoo of this project"):
         convert(sweep, tmp_path / "other")
+    with pytest.raises(ZooError, match="models has the runs of .*, which is a zoo of this project already"):
+        convert(paths.runs(zoo), tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 

@@ -8,6 +8,7 @@ import pytest
 from tests.curation.test_merge import assert_has
 from tests.curation.test_verify import findings
 from zoo.curation.extract import extract
+from zoo.curation.merge import merge
 from zoo.curation.open_zoo import OpenZoo
 from zoo.disk import paths
 from zoo.errors import ZooError
@@ -56,6 +57,15 @@ def test_what_selects_nothing_is_refused(zoo: Path, tmp_path: Path, where: str, 
     with pytest.raises(ZooError, match=said):
         extract(zoo, where, tmp_path / "some")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_zoo_stays_as_it_is(zoo: Path, tmp_path: Path) -> None:
+    for into in (zoo / "some", paths.runs(zoo) / "some"):
+        with pytest.raises(ZooError, match="--into=.*some lies in .*, which stays as it is: choose another folder"):
+            extract(zoo, "seed == 1", into)
+        with pytest.raises(ZooError, match="--into=.*some lies in .*, which stays as it is: choose another folder"):
+            merge([zoo, tmp_path], into)
+        assert not into.exists()
 
 
 def test_what_is_there_is_never_replaced(zoo: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Zoos that were damaged in every kind of file: each damage is one finding, of that file."""
 
+import io
 import json
 import os
 import shutil
@@ -17,8 +18,10 @@ from safetensors.numpy import load_file, save_file
 from tests.conftest import flipped, forget_digests
 from zoo import ZooDataset
 from zoo.curation.archive import verify_archive
+from zoo.curation.open_zoo import OpenZoo
 from zoo.curation.verification import verify
 from zoo.disk import files, paths
+from zoo.disk.folders import zip_folder
 from zoo.errors import ZooError
 from zoo.format import binary_tables, manifest
 from zoo.format.architecture import Architecture
@@ -365,3 +368,63 @@ def test_binary_tables_are_compared_with_the_text(zoo: Path, tmp_path: Path, mon
     paths.binary_tables(copy).write_bytes(binary_tables.packed(both, b"", b""))
     anew(copy)
     assert findings(copy) == ["tables.safetensors is of other tables than the texts beside it"]
+
+
+@pytest.fixture
+def small_zip(tmp_path: Path) -> Path:
+    """Packed as a zoo is, with the least in it that has checksums."""
+    folder = tmp_path / "small"
+    files.write_text(folder / "a.txt", "a\n" * 50)
+    files.write_text(folder / "inner" / "b", "b")
+    manifest.write(folder)
+    zip_folder(folder, tmp_path / "small.zip")
+    return tmp_path / "small.zip"
+
+
+def test_every_byte_of_a_zip_file_counts_but_those_of_permissions(small_zip: Path) -> None:
+    """And but for those by which the same content can be compressed in more than one way."""
+    assert verify_archive(small_zip) == ([], 2)
+    content = small_zip.read_bytes()
+    unseen = []
+    for place in range(len(content)):
+        small_zip.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        try:
+            if not verify_archive(small_zip)[0]:
+                unseen.append(place)
+        except ZooError:
+            pass  # is as good
+    with zipfile.ZipFile(io.BytesIO(content)) as file:
+        entry, free = file.start_dir, set[int]()
+        for info in file.infolist():
+            free |= {entry + 36, entry + 40, entry + 41}  # whether it is text; who may read it
+            entry += 46 + len(info.filename)
+            begin = info.header_offset + 30 + len(info.filename)
+            if info.filename.endswith(".txt"):
+                free |= set(range(begin, begin + info.compress_size))
+    assert set(unseen) <= free and len(unseen) < 12
+
+
+@pytest.mark.parametrize("what", ["behind", "before", "folder"])
+def test_what_a_zip_file_has_beside_its_files_is_found(small_zip: Path, what: str) -> None:
+    content = small_zip.read_bytes()
+    small_zip.write_bytes({"behind": content + b"more", "before": b"more" + content, "folder": content}[what])
+    if what == "folder":
+        with zipfile.ZipFile(small_zip, "a") as archive:
+            archive.writestr("small/empty/", b"")
+    expected = {"behind": "small.zip has other bytes behind", "before": "begins at byte 4", "folder": "small/empty/ is"}
+    assert any(expected[what] in str(finding) for finding in verify_archive(small_zip)[0])
+
+
+def test_empty_folders_are_found(zoo: Path, tmp_path: Path) -> None:
+    copy = copied(zoo, tmp_path)
+    (copy / "models" / "new" / "inner").mkdir(parents=True)
+    assert findings(copy) == ["models/new/inner/ is foreign: an empty folder"]
+
+
+@pytest.mark.parametrize("place", [paths.config, paths.models])
+def test_a_zoo_without_its_tables_is_still_a_zoo(zoo: Path, tmp_path: Path, place: Callable[[Path], Path]) -> None:
+    copy = copied(zoo, tmp_path)
+    place(copy).unlink()
+    assert findings(copy) == [f"{place(copy).name} is missing"]
+    with pytest.raises(ZooError, match=f"{place(copy)} is missing: get the zoo anew"):
+        OpenZoo.of(copy)

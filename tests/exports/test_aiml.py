@@ -14,9 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.exports.fabricated import fabricate
+from tests.foreign import raw
 from zoo import ZooDataset
+from zoo.curation.conversion import convert
 from zoo.disk import paths
+from zoo.errors import ZooError
 from zoo.exports import canonical
+from zoo.exports.export import export as exported
 from zoo.format.architecture import Architecture
 from zoo.models.cnn import CNNLarge, CNNSmall, activation_layer
 from zoo.models.resnet import ResNet18
@@ -196,3 +200,81 @@ def test_a_checkpoint_that_is_missing_is_named(export: Export, zoo: Path, tmp_pa
     paths.checkpoint(run, 2).unlink()
     with pytest.raises(SystemExit, match="checkpoint_000002/checkpoints is missing"):
         export(copy, "aiml")
+
+
+@pytest.fixture(scope="module")
+def whole(zoo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What is exported of the zoo in its folder."""
+    out = tmp_path_factory.mktemp("whole") / "aiml"
+    exported(zoo, "aiml", out)
+    return content_of(out)
+
+
+def content_of(out: Path) -> dict[str, bytes]:
+    files = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if name not in ("export.json", "config.json")}
+
+
+@pytest.mark.parametrize("kind", ["zip", "zip of a compact zoo", "sweep"])
+def test_zip_files_and_sweeps_are_exported_like_the_zoo(
+    zoo: Path, compact: Path, sweep: Path, whole: dict[str, bytes], tmp_path: Path, kind: str
+) -> None:
+    source = {"zip": paths.archive(zoo), "zip of a compact zoo": paths.archive(compact), "sweep": sweep}[kind]
+    exported(source, "aiml", tmp_path / "out")
+    found = content_of(tmp_path / "out")
+    assert found.keys() == whole.keys()
+    assert [name for name in found if found[name] != whole[name]] == []
+
+
+def test_a_raw_zoo_is_exported_with_what_it_has(tmp_path: Path) -> None:
+    root = raw.released(tmp_path / "raw", models=2, padded=False)
+    paths.images(root).unlink()
+    (root / "config.json").unlink()
+    exported(root, "aiml", tmp_path / "out")
+    assert json.loads((tmp_path / "out/config.json").read_text())["search_pattern"]["seed"] == [0, 1]
+    assert not paths.images(tmp_path / "out").exists()
+    for run in models_of(root):
+        copy = tmp_path / "out" / run.name
+        assert paths.params(copy).read_bytes() == paths.params(run).read_bytes()
+        assert paths.optimizer(copy, 2).exists() and len(pd.read_csv(copy / "progress.csv")) == 3
+        states = [torch.load(path).values() for path in (paths.checkpoint(copy, 1), run / "checkpoint_1/checkpoints")]
+        assert all(map(torch.equal, *states))
+
+
+def test_what_has_no_runs_is_refused(tmp_path: Path) -> None:
+    raw.small_cnn(tmp_path / "raw")
+    with pytest.raises(ZooError, match="raw has no runs, .*`python -m zoo convert` makes a zoo of it"):
+        exported(tmp_path / "raw", "aiml", tmp_path / "out")
+
+
+@pytest.mark.usefixtures("without_drawing")
+def test_a_zoo_without_images_or_files_of_states(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw.small_cnn(tmp_path / "raw")
+    convert(tmp_path / "raw", tmp_path / "zoo")
+    capsys.readouterr()
+    exported(tmp_path / "zoo", "aiml", tmp_path / "out")
+    assert "without dataset.pt, the images that some readers" in capsys.readouterr().out
+    dataset = ZooDataset(tmp_path / "zoo")
+    for node in dataset.models["node"]:
+        for epoch in range(5):
+            state = torch.load(paths.checkpoint(tmp_path / "out" / node, epoch))
+            assert list(state) == dataset.layers and torch.equal(dataset.vector(state), dataset.state(node, epoch))
+
+
+@pytest.mark.usefixtures("without_drawing")
+def test_a_zoo_of_ours_without_images_is_damaged(zoo: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(zoo, tmp_path / "copy")
+    paths.images(copy).unlink()
+    with pytest.raises(ZooError, match="dataset.pt is missing"):
+        exported(copy, "aiml", tmp_path / "out")
+
+
+def test_epochs_are_named_as_elsewhere(export: Export, zoo: Path) -> None:
+    best = ZooDataset(zoo, epochs="best").properties.set_index("node")["epoch"]
+    for epochs, expected in (("-1", None), ("best", best), ("0,-2", None)):
+        for run in models_of(export(zoo, "aiml", f"--epochs={epochs}")):
+            found = [paths.epoch_of(path) for path in paths.checkpoints(run)]
+            assert found == ([3] if epochs == "-1" else [0, 2] if epochs == "0,-2" else [expected[run.name]])
+    for wrong in ("-5", "4", "--1", "1.0", "first"):
+        with pytest.raises(SystemExit, match="give last, best, all, or numbers up to 3"):
+            export(zoo, "aiml", f"--epochs={wrong}")

@@ -66,9 +66,9 @@ def test_epochs_are_chosen(small_cnns: Path, epochs: str, expected: list[int]) -
     assert np.array_equal(chosen.weights(np.arange(len(chosen))), stored[:, expected].reshape(len(chosen), -1))
 
 
-@pytest.mark.parametrize("epochs", ["5", "-1", "0,", "1.0", "first", "²", ""])
+@pytest.mark.parametrize("epochs", ["5", "-6", "0,", "1.0", "first", "²", ""])
 def test_epochs_that_there_are_not_are_an_error(small_cnns: Path, epochs: str) -> None:
-    with pytest.raises(ZooError, match="give last, all, or numbers up to 4"):
+    with pytest.raises(ZooError, match="give last, best, all, or numbers up to 4"):
         Content(small_cnns, epochs or ",")
 
 

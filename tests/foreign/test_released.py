@@ -1,5 +1,6 @@
 """Raw zoos in the layout of 2022, opened as they lie."""
 
+import functools
 import json
 import pickle
 import shutil
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from tests.foreign import raw
+from zoo import ZooDataset
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.foreign.released import Released, open_released
@@ -69,6 +71,16 @@ def test_states_and_tables_are_those_of_the_files(tmp_path: Path, kind: str) -> 
     target = "zoo.models.cnn.CNNLarge" if kind == "large" else "zoo.models.cnn.CNNSmall"
     assert source.params(1)["config"]["model"]["_target_"] == target
     assert source.params(1)["config"]["model"]["dropout"] == 0.5
+
+
+def test_models_with_dropout_whose_keys_do_not_count_it(tmp_path: Path) -> None:
+    """As `export --to aiml` and WeightCLIP name them, with dropout that is no layer."""
+    state = raw.state_of(functools.partial(CNNSmall, 1), 3)
+    raw.write_model(tmp_path / "raw" / "a", raw.params(**{"model::dropout": 0.5}), {0: state})
+    source = opened(tmp_path / "raw")
+    assert source.architecture.model == "CNNSmall" and source.architecture.variants == [list(state)]
+    network = ZooDataset(tmp_path / "raw").model("a", 0)
+    assert isinstance(network, CNNSmall) and torch.equal(source.weights.state(0, 0), flat(network.state_dict()))
 
 
 def test_rows_are_read_in_any_order_and_as_often_as_asked(zoo: Path) -> None:

@@ -138,6 +138,6 @@ def test_a_path_of_no_known_kind(tmp_path: Path) -> None:
     raw.wild_park(tmp_path / "park")
     with pytest.raises(ZooError, match="holds no small_cnn population"):
         open_populations(tmp_path / "park", "small_cnn")
-    (tmp_path / "x_splits.json").write_text(json.dumps({"train": {"path": ["a"], "label": ["0"]}}))
-    with pytest.raises(ZooError, match=r"x_splits.json is no JSON of splits with path, score and step"):
+    (tmp_path / "x_splits.json").write_text(json.dumps({"train": {"path": ["a"], "step": ["0"]}}))
+    with pytest.raises(ZooError, match=r"x_splits.json is no JSON of splits with path, score, step"):
         open_foreign(tmp_path / "x_splits.json")

@@ -1,7 +1,6 @@
 """sweep -> zoo: what many runs left on disk, gathered."""
 
 import functools
-import json
 import shutil
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -22,6 +21,7 @@ from zoo.data.images import Images
 from zoo.disk import files, paths
 from zoo.disk.folders import require_name
 from zoo.errors import ZooError
+from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.compact import FOLDERS
 from zoo.format.model_source import is_model_source
@@ -108,12 +108,7 @@ def require_replaceable(zoo: Path, sweep: Path) -> None:
 def in_order(nodes: Iterable[Params], factors: Sequence[str]) -> list[Params]:
     """Sorted by the values of the factors, the seed last."""
     keys = sorted(factors, key=lambda key: key == "seed")
-
-    def rank(value: Any) -> tuple[int, float, str]:
-        is_number = isinstance(value, int | float)
-        return (0, value, "") if is_number else (1, 0, json.dumps(value))
-
-    return sorted(nodes, key=lambda node: ([rank(node.get(key)) for key in keys], node["node"]))
+    return sorted(nodes, key=lambda node: ([tables.rank(node.get(key)) for key in keys], node["node"]))
 
 
 def describe(sweep: Path, nodes: Sequence[Params]) -> tuple[Architecture, str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from joblib import cpu_count
 from tqdm import tqdm
 
-from zoo.curation.findings import Finding
+from zoo.curation.findings import Finding, Findings, folders_of
+from zoo.curation.zip_structure import faults
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import manifest
@@ -47,8 +48,12 @@ def differences(archive: Path, sums: Mapping[str, str], content: bytes) -> Itera
     if own != content:
         yield Finding(place, f"has another {paths.checksums(Path()).name} than the folder")
         return
+    yield from (Finding(f"{place}/{name}" if name else place, text) for name, text in faults(archive))
     with zipfile.ZipFile(archive) as file:
         names = Counter(info.filename for info in file.infolist() if not info.is_dir())
+        folders = {info.filename for info in file.infolist() if info.is_dir()}
+    for empty in sorted(folders - {parent for name in names for parent in folders_of(name)}):
+        yield Finding(f"{place}/{empty}", "is foreign: an empty folder")
     expected = {folder + name: digest for name, digest in sums.items()}
     expected[folder + paths.checksums(Path()).name] = hashlib.sha256(content).hexdigest()
     yield from (Finding(f"{place}/{name}", "is missing") for name in expected if name not in names)
@@ -89,4 +94,6 @@ def verify_archive(archive: Path) -> tuple[list[Finding], int]:
     """What is wrong with a zip file by itself, beside the checksums in it; and of how many files these are."""
     content, _ = sums_in(archive)
     sums = manifest.parsed(archive / paths.checksums(Path()).name, content)
-    return list(differences(archive, sums, content)), len(sums)
+    findings = Findings()
+    findings.add(differences(archive, sums, content))
+    return findings.found, len(sums)

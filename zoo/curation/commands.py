@@ -1,10 +1,13 @@
 """`python -m zoo verify | merge | extract`: a zoo checked, united with others, cut."""
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from zoo.curation.findings import Finding
 from zoo.errors import ZooError
 from zoo.format.escape import one_line
 
@@ -75,38 +78,58 @@ def verify(arguments: argparse.Namespace) -> None:
         from zoo.curation.archive import verify_archive  # PyTorch, which the other commands need not wait for
 
         findings, files = verify_archive(path)
-        end(findings, f"{path}: {files:,} files in the zip")
+        end(Done(findings, [f"{path}: {files:,} files in the zip"]))
     else:
-        end(*verified(path, *counts, arguments.seed, arguments.trust))
+        end(verified(path, *counts, arguments.seed, arguments.trust))
 
 
-def verified(path: Path, recomputed: int, retrained: int, seed: int, trust: bool) -> tuple[list[object], str]:
-    """What is wrong with a zoo, and what was looked at."""
+@dataclass
+class Done:
+    """What came of it: findings, what was looked at, and what could not be done, since the zoo is not made for it."""
+
+    findings: list[Finding]
+    looked: list[str]
+    refused: list[ZooError] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def noting_refusals(self) -> Iterator[None]:
+        """What was found before must not be lost by them."""
+        try:
+            yield
+        except ZooError as error:
+            self.refused.append(error)
+
+
+def verified(path: Path, recomputed: int, retrained: int, seed: int, trust: bool) -> Done:
     from zoo.curation.recompute import chosen, recompute
     from zoo.curation.verification import verify
 
-    done = verify(path)
-    findings: list[object] = [*done.findings.found]
-    looked = [f"{path}: {done.files:,} files"]
-    if recomputed and done.zoo:
-        runs = chosen(done.sound, recomputed, seed)
-        findings += recompute(done.zoo, runs, seed, trust)
-        looked.append(f"{len(runs)} models evaluated again (--seed {seed})")
-    if retrained and done.zoo:
+    checked = verify(path)
+    done = Done([*checked.findings.found], [f"{path}: {checked.files:,} files"])
+    if recomputed and checked.zoo:
+        runs = chosen(checked.sound, recomputed, seed)
+        with done.noting_refusals():
+            done.findings += recompute(checked.zoo, runs, seed, trust)
+            done.looked.append(f"{len(runs)} models evaluated again (--seed {seed})")
+    if retrained and checked.zoo:
         from zoo.curation.retrain import retrain, summary
 
-        outcomes = retrain(done.zoo, chosen(done.sound, retrained, seed))
-        findings += [outcome.finding for outcome in outcomes if outcome.finding]
-        looked.append(f"{summary(outcomes)} (--seed {seed})")
-    return findings, "; ".join(looked)
+        with done.noting_refusals():
+            outcomes = retrain(checked.zoo, chosen(checked.sound, retrained, seed))
+            done.findings += [outcome.finding for outcome in outcomes if outcome.finding]
+            done.looked.append(f"{summary(outcomes)} (--seed {seed})")
+    return done
 
 
-def end(findings: Iterable[object], looked: str) -> None:
+def end(done: Done) -> None:
     """Print the findings, say what was looked at, and exit."""
-    lines = [str(finding) for finding in findings]
-    for line in lines:
-        print(line)
+    for finding in done.findings:
+        print(finding)
     sys.stdout.flush()
-    print(one_line(f"{looked}; {len(lines) or 'no'} finding{'s' * (len(lines) != 1)}"), file=sys.stderr)
-    if lines:
+    count = len(done.findings)
+    said = [*done.looked, f"{count or 'no'} finding{'s' * (count != 1)}"]
+    print(one_line("; ".join(said)), file=sys.stderr)
+    if done.refused:
+        sys.exit("\n".join(map(str, done.refused)))
+    if count:
         sys.exit(1)

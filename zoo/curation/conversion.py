@@ -95,6 +95,8 @@ def convert(
 def require_apart(raw: Path, zoo: Path) -> None:
     if zoo.resolve().is_relative_to(raw.resolve()):
         raise ZooError(f"{zoo} lies in {raw}, which stays as it is: choose another folder")
+    if paths.runs(raw.resolve().parent) == raw.resolve() and paths.models(raw.resolve().parent).exists():
+        raise ZooError(f"{raw} has the runs of {raw.resolve().parent}, which is a zoo of this project already")
     if paths.nodes(raw).exists() or paths.old_nodes(raw).exists():
         raise ZooError(f"{raw} is a sweep or a zoo of this project: `{command('analyze')}` makes a zoo of a sweep")
 
@@ -221,12 +223,8 @@ def take(job: Job, model: int) -> Taken:
 def put_checkpoint(content: bytes, file: str | None, target: str) -> None:
     """The file of a state: another name of the same file where the file system allows."""
     os.mkdir(os.path.dirname(target))
-    if file:
-        try:
-            os.link(file, target)
-            return
-        except OSError:
-            pass  # another disk, or one without links
+    if file and files.linked(file, target):
+        return
     with open(target, "wb") as copy:
         copy.write(content)
 
@@ -266,7 +264,7 @@ def write_config(job: Job, params: list[Params]) -> None:
         for key, value in params[0].items()
         if is_hyperparameter(key) and key not in population.factors and all(node.get(key) == value for node in params)
     }
-    known = {"model": population.architecture.model, **same, **population.protocol(), **sizes(job.zoo)}
+    known = {"model": population.architecture.model, **population.protocol(), **same, **sizes(job.zoo)}
     config = {
         "name": job.raw.stem,
         "models": len(params),
@@ -276,7 +274,8 @@ def write_config(job: Job, params: list[Params]) -> None:
         "converted": {"from": job.raw.name, "kind": population.kind, "about": population.about},
     }
     files.write_json(paths.config(job.zoo), config)
-    rows = {node["node"]: {key: node[key] for key in population.factors if key in node} for node in params}
+    known = {node["node"]: {key: node.get(key) for key in population.factors} for node in params}
+    rows = {name: {key: value for key, value in row.items() if value is not None} for name, row in known.items()}
     write_nodes(job.zoo, rows, population.factors)
 
 

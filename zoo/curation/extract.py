@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from zoo.curation.gather import Model, config_of, origin, put_together
+from zoo.curation.gather import Model, config_of, origin, put_together, require_apart
 from zoo.curation.open_zoo import OpenZoo
 from zoo.disk import files
 from zoo.disk.folders import require_new
@@ -18,6 +18,7 @@ def extract(path: Path, where: str, into: Path) -> dict[str, Any]:
     Raises ZooError if there are none, for what is no such expression, and if `into` is there.
     """
     require_new(into, "--into")
+    require_apart(into, [path])
     zoo = OpenZoo.of(path)
     ids = zoo.models["id"][rows_where(zoo.models, where)].tolist()
     if not ids:
@@ -25,7 +26,7 @@ def extract(path: Path, where: str, into: Path) -> dict[str, Any]:
     models = [Model.of(zoo, id) for id in ids]
     rows = {model.node: model.row | {"trainer.max_epochs": zoo.max_epochs} for model in models}
     provenance = {"extracted_from": origin(zoo), "where": where}
-    config = config_of(into.resolve().name, rows, [zoo], zoo.images_digest, provenance)
+    config = config_of(into.resolve().name, rows, [zoo], provenance)
 
     def fill(new: Path) -> dict[str, str]:
         put_together(new, models, rows, config, zoo.architecture)

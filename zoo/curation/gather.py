@@ -12,13 +12,14 @@ from zoo.collation.reading import own_file
 from zoo.curation.open_zoo import OpenZoo
 from zoo.disk import files, paths
 from zoo.errors import ZooError
+from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.compact import COMPACT, FOLDERS
 from zoo.format.manifest import sha256_of
 from zoo.format.node_table import Row, write_nodes
 from zoo.format.record import Record
 from zoo.format.released import released
-from zoo.format.runs import Place, RunArchive
+from zoo.format.runs import Place, RunArchive, checkpoint_at, optimizer_at
 from zoo.format.zoo_writer import Params, ZooWriter
 from zoo.sweep.manifest import distinct, with_train_metrics
 
@@ -50,9 +51,14 @@ class Model:
 
     @property
     def row(self) -> Row:
-        """Its values by the names one types."""
-        known = {*self.zoo.config["protocol"], *self.zoo.config["search_pattern"]}
-        return with_train_metrics({key: value for key, value in self.params.items() if key in known})
+        """Its values by the names one types.
+
+        In a zoo of models that were trained elsewhere, config.json knows more than they do: what their images are like.
+        """
+        protocol = self.zoo.config["protocol"]
+        known = {*protocol, *self.zoo.config["search_pattern"]}
+        own = {key: value for key, value in self.params.items() if key in known}
+        return with_train_metrics({**protocol, **own} if self.zoo.is_converted else own)
 
 
 def origin(zoo: OpenZoo) -> dict[str, Any]:
@@ -67,10 +73,17 @@ def origin(zoo: OpenZoo) -> dict[str, Any]:
     }
 
 
+def require_apart(into: Path, zoos: Iterable[Path]) -> None:
+    """Raise ZooError if the new zoo would be in one that it is made of, which stays as it is."""
+    for zoo in zoos:
+        if into.resolve().is_relative_to(zoo.resolve()):
+            raise ZooError(f"--into={into} lies in {zoo}, which stays as it is: choose another folder")
+
+
 def config_of(
-    name: str, rows: Mapping[str, Row], zoos: Sequence[OpenZoo], images: str | None, provenance: Mapping[str, Any]
+    name: str, rows: Mapping[str, Row], zoos: Sequence[OpenZoo], provenance: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The config.json of a zoo with these nodes, which come from other zoos."""
+    """The config.json of a zoo with these nodes, which come from other zoos; but for the digest of its images."""
     values = distinct(rows.values())
     commands: list[Any] = []
     for zoo in zoos:
@@ -82,9 +95,8 @@ def config_of(
         "search_pattern": {key: found for key, found in values.items() if len(found) > 1},
         "protocol": {key: found[0] for key, found in values.items() if len(found) == 1},
         "commands": commands,
-        **({"images": images} if images else {}),
         **provenance,
-        **({"converted": zoos[0].config["converted"]} if zoos[0].is_converted else {}),
+        **next(({"converted": zoo.config["converted"]} for zoo in zoos if zoo.is_converted), {}),
         "released": {key: found[0] if len(found) == 1 else found for key, found in old.items()},
     }
 
@@ -96,30 +108,56 @@ def put_together(
     factors, epochs = list(config["search_pattern"]), config["protocol"]["trainer.max_epochs"]
     by_node = {model.node: model for model in models}
     ordered = [by_node[params["node"]] for params in in_order([model.params for model in by_node.values()], factors)]
-    first = ordered[0].zoo
+    zoos = list({model.zoo.path: model.zoo for model in ordered}.values())
+    others = others_of(zoos)
     is_compact = all(isinstance(model.zoo.runs.store, RunArchive) for model in ordered)
-    with ZooWriter(new, architecture, epochs, factors, COMPACT if is_compact else FOLDERS) as writer:
+    with ZooWriter(new, architecture, epochs, factors, COMPACT if is_compact else FOLDERS, others) as writer:
         for model in tqdm(ordered, "taking", unit="model"):
             records = model.records
             take_run(model, records, paths.runs(new) / model.node, is_compact)
             variant = architecture.variants.index(model.zoo.architecture.variants[model.variant])
             states = model.zoo.weights.model(model.id)[: len(records)]
-            writer.add(model.params, variant, diverged_as(model, records), states)
-    files.write_json(paths.config(new), config)
-    if paths.nodes(first.path).exists():
+            writer.add(model.params, variant, as_in_tables(model, records, others), states)
+    digest = put_files(new, zoos)
+    files.write_json(paths.config(new), {**config, **({"images": digest} if digest else {})})
+    if paths.nodes(zoos[0].path).exists():
         write_nodes(new, rows, factors)
     else:  # of version 0.1.0, whose names follow other rules: this file is the mark of that
         files.write_text(paths.old_nodes(new), "".join(f"{name}\n" for name in rows))
+
+
+def put_files(new: Path, zoos: Sequence[OpenZoo]) -> str | None:
+    """The images and model.py, of a zoo that was made here if there is one; returns the digest of the images."""
+    first = sorted(zoos, key=lambda zoo: zoo.is_converted)
     for place in (paths.images, paths.model_source):
-        if not first.is_converted or place(first.path).exists():
-            files.link_or_copy(own_file(place(first.path), first.path), place(new))
+        for zoo in [zoo for zoo in first if not zoo.is_converted or place(zoo.path).exists()][:1]:
+            files.link_or_copy(own_file(place(zoo.path), zoo.path), place(new))
+    return next((zoo.images_digest for zoo in first if zoo.images_digest), None)
 
 
-def diverged_as(model: Model, records: Sequence[Record]) -> list[Record]:
-    """The records with what the table of states says of divergence: of version 0.1.0 it saw more than the record."""
+def others_of(zoos: Iterable[OpenZoo]) -> list[str]:
+    """The columns that their tables of states have beside those that all have."""
+    return [tables.KEPT, *dict.fromkeys(key for zoo in zoos for key in zoo.states if key not in tables.STATE_TYPES)]
+
+
+def as_in_tables(model: Model, records: Sequence[Record], others: Sequence[str]) -> list[Record]:
+    """The records with what the table of states says: which states are kept, the numbers in its columns `others`, and
+    of divergence, of which that of version 0.1.0 saw more than the record."""
     states = model.zoo.states
-    diverged = states.loc[states["id"] == model.id, "diverged"].tolist()
-    return [{**record, "diverged": own} for record, own in zip(records, diverged, strict=True)]
+    own = states[states["id"] == model.id].drop(columns="id")
+    kept = {row["epoch"]: row for row in own.to_dict("records")}
+    unknown = dict.fromkeys(others)
+    return [
+        {**unknown, **record, **known(kept[epoch], ("diverged", *others)), tables.KEPT: True}
+        if epoch in kept
+        else {**unknown, **record, tables.KEPT: False}
+        for epoch, record in enumerate(records)
+    ]
+
+
+def known(row: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """What a row of a table says."""
+    return {key: row[key] for key in keys if key in row and row[key] == row[key]}
 
 
 def take_run(model: Model, records: Sequence[Record], copy: Path, is_compact: bool) -> None:
@@ -136,18 +174,14 @@ def take_run(model: Model, records: Sequence[Record], copy: Path, is_compact: bo
     if isinstance(runs.store, RunArchive) and not is_compact:
         for record in records:
             path = paths.checkpoint(copy, record["training_iteration"])
-            if not path.exists():
+            if not path.exists() and runs.has_checkpoint(node, record):
                 write(path, runs.checkpoint(node, record))
 
 
 def places_of(epochs: int) -> list[Place]:
     """What a run with so many records has in a zoo."""
-
-    def checkpoint(epoch: int) -> Place:
-        return lambda run: paths.checkpoint(run, epoch)
-
     known: list[Place] = [paths.params, paths.result, paths.environment]
-    return [*known, *map(checkpoint, range(epochs)), lambda run: paths.optimizer(run, epochs - 1)]
+    return [*known, *map(checkpoint_at, range(epochs)), optimizer_at(epochs - 1)]
 
 
 def write(path: Path, content: bytes) -> None:

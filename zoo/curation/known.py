@@ -19,7 +19,9 @@ from zoo.errors import ZooError, one_line
 from zoo.format.architecture import Architecture
 from zoo.format.model_source import arguments
 from zoo.models.known import is_class, known_model
+from zoo.node.from_zoo import EPOCHS, OPTIMIZER, STATE, STEPS
 
+OF_PARENT = [("init", key) for key in (STATE, OPTIMIZER, EPOCHS, STEPS)]  # what `init=from_zoo` says of the zoo
 HYDRAS = ("_target_", "_partial_")  # the keys with an underscore that a choice can have
 
 
@@ -48,7 +50,9 @@ def build_known(path: Path, params: Mapping[str, Any], architecture: Architectur
     `trusted`: the zoo whose model.py may be executed for a class that is not known. Raises ZooError if the class is not
     known, or makes another architecture.
     """
-    choice = params["config"]["model"]
+    choice = params["config"].get("model")
+    if choice is None:
+        raise ZooError(f"{path} names no class, as its model was trained elsewhere: it can't be built")
     target, given = str(choice.get("_target_")), arguments(choice)
     known = known_model(target)
     if known and any(key.startswith(("weights", "pretrained")) and value for key, value in given.items()):
@@ -87,7 +91,9 @@ def require_known(path: Path, config: Mapping[str, Any]) -> None:
         if key == "_target_":
             if not (isinstance(value, str) and tuple(folder) in known and known[tuple(folder)](value)):
                 raise ZooError(f"{where}, which is none of PyTorch's, torchvision's or this package's")
-        elif (key.startswith("_") and key not in HYDRAS) or (isinstance(value, str) and "${" in value):
+        elif (key.startswith("_") and key not in HYDRAS and place not in OF_PARENT) or (
+            isinstance(value, str) and "${" in value
+        ):
             raise ZooError(f"{where}, which no sweep of this project writes: it is not trained")
         elif folder[:1] == ["model"] and key.startswith(("weights", "pretrained")) and value:
             raise ZooError(f"{where}: weights from elsewhere are not fetched")

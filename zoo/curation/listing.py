@@ -23,6 +23,16 @@ def own_files(folder: Path, prefix: str = "") -> Iterator[tuple[str, bool]]:
                 yield prefix + entry.name, entry.is_file(follow_symlinks=False)
 
 
+def empty_folders(folder: Path, prefix: str = "") -> Iterator[Finding]:
+    """No zoo has any."""
+    with os.scandir(folder) as entries:
+        inner = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    for name in inner:
+        if not any(os.scandir(folder / name)):
+            yield Finding(f"{prefix}{name}/", "is foreign: an empty folder")
+        yield from empty_folders(folder / name, f"{prefix}{name}/")
+
+
 def read_sums(zoo: Path) -> tuple[dict[str, str], list[Finding]]:
     """What SHA256SUMS has; nothing where it is missing or damaged, which is a finding."""
     try:

@@ -8,11 +8,14 @@ from typing import Any
 
 import torch
 
-from zoo.curation.gather import Model, config_of, origin, put_together
+from zoo.curation.gather import Model, config_of, origin, put_together, require_apart
 from zoo.curation.open_zoo import OpenZoo
+from zoo.data.images import SPLITS, Images
 from zoo.disk import files, paths
 from zoo.disk.folders import require_new
 from zoo.errors import ZooError
+from zoo.foreign.known import CLASSES
+from zoo.foreign.released import TYPES, was_trained_here
 from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.model_source import parsed
@@ -32,17 +35,18 @@ def merge(folders: Sequence[Path], into: Path) -> dict[str, Any]:
     in all of them, or `into` is there. Models of a zoo that trained for fewer epochs are unfinished in it.
     """
     require_new(into, "--into")
+    require_apart(into, folders)
     if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
         raise ZooError("give two zoos or more, each once")
     zoos = [OpenZoo.of(folder) for folder in folders]
     architecture = common_architecture(zoos)
-    images = common_images(zoos)
+    require_same_images(zoos)
     require_one_source(zoos)
     models = common_models(zoos)
     epochs = max(zoo.max_epochs for zoo in zoos)
     rows = common_rows(zoos, models, epochs)
     provenance = {"merged_from": [origin(zoo) for zoo in zoos]}
-    config = config_of(into.resolve().name, rows, zoos, images, provenance)
+    config = config_of(into.resolve().name, rows, zoos, provenance)
 
     def fill(new: Path) -> dict[str, str]:
         put_together(new, list(models.values()), rows, config, architecture)
@@ -58,7 +62,7 @@ def common_architecture(zoos: Sequence[OpenZoo]) -> Architecture:
     architecture = copy.deepcopy(first.architecture)
     for zoo in others:
         try:
-            if zoo.architecture.model != architecture.model:
+            if class_of(zoo) != class_of(first):
                 raise ValueError(f"its models are of the class {zoo.architecture.model}, not {architecture.model}")
             architecture.add_variants(zoo.architecture)
         except ValueError as error:
@@ -66,14 +70,30 @@ def common_architecture(zoos: Sequence[OpenZoo]) -> Architecture:
     return architecture
 
 
-def common_images(zoos: Sequence[OpenZoo]) -> str | None:
-    """Their digest; None where no zoo has any."""
+def class_of(zoo: OpenZoo) -> str:
+    """The class of its models, by its name here: the zoos of 2022 called some otherwise."""
+    name = zoo.architecture.model
+    return CLASSES[TYPES[name]].rpartition(".")[2] if name in TYPES else name
+
+
+def require_same_images(zoos: Sequence[OpenZoo]) -> None:
+    """Raise ZooError unless all have the same, or none has any."""
     first, *others = zoos
-    digest = first.images_digest
     for zoo in others:
-        if zoo.images_digest != digest:
+        if zoo.images_digest != first.images_digest and not are_same_but_for_names(zoo, first):
             raise ZooError(f"{paths.images(zoo.path)} has other images than {paths.images(first.path)}")
-    return digest
+
+
+def are_same_but_for_names(zoo: OpenZoo, other: OpenZoo) -> bool:
+    """Whether zoos have the same tensors of images, one of which came from elsewhere: without names or moments."""
+    if not (zoo.is_converted or other.is_converted) or None in (zoo.images_digest, other.images_digest):
+        return False
+    pairs = zip(tensors_of(zoo.images()), tensors_of(other.images()), strict=True)
+    return all(torch.equal(own, its) for own, its in pairs)
+
+
+def tensors_of(images: Images) -> list[torch.Tensor]:
+    return [tensor for name in SPLITS for tensor in (getattr(images, name).images, getattr(images, name).labels)]
 
 
 def require_one_source(zoos: Sequence[OpenZoo]) -> None:
@@ -144,7 +164,9 @@ def differing(model: Model, other: Model) -> str | None:
 
 
 def identity(model: Model) -> Any:
-    """The values of its params.json but for how long it was to be trained."""
+    """The values of its params.json but for how long it was to be trained; of others, all that these say of it."""
+    if not was_trained_here(model.params):
+        return canonical(model.params)
     return canonical(without(with_train_metrics(model.params["config"]), [["trainer", "max_epochs"]]))
 
 
@@ -160,7 +182,7 @@ def common_rows(zoos: Sequence[OpenZoo], models: Mapping[str, Model], epochs: in
     rows: dict[str, Row] = {}
     for zoo in zoos:
         for node, row in {**zoo.rows, **{node: models[node].row for node in zoo.nodes}}.items():
-            if row and zoo.max_epochs < epochs and node not in rows and spans_training({**row, EPOCHS: zoo.max_epochs}):
+            if row and zoo.max_epochs < epochs and node not in rows and spans(row, zoo.max_epochs):
                 raise ZooError(
                     f"{zoo.path} trains to {zoo.max_epochs} epochs by a schedule that spans them all, and others to "
                     f"{epochs}: its models would count as unfinished"
@@ -174,6 +196,11 @@ def common_rows(zoos: Sequence[OpenZoo], models: Mapping[str, Model], epochs: in
                 f"({', '.join(map(str, values))}): a zoo has one protocol"
             )
     return rows
+
+
+def spans(row: Row, epochs: int) -> bool:
+    """Whether training for so many epochs followed a schedule that spans them all; of others that is not known."""
+    return {"data.train", "batch_size"} <= row.keys() and spans_training({**row, EPOCHS: epochs})
 
 
 def reasons(zoos: Sequence[OpenZoo]) -> dict[str, str]:

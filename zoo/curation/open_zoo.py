@@ -17,7 +17,7 @@ from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.node_table import Row, read_nodes
-from zoo.format.reading import damaged, is_plain_name, json_object, reading, require_file
+from zoo.format.reading import REMEDY, damaged, is_plain_name, json_object, reading, require_file
 from zoo.format.runs import Runs
 from zoo.format.weights import Weights
 from zoo.installation import command
@@ -25,6 +25,9 @@ from zoo.installation import command
 
 def require_zoo(path: Path) -> None:
     if not is_zoo(os.path.exists, path):
+        if paths.checksums(path).is_file():
+            missing = next(place(path) for place in (paths.config, paths.models) if not place(path).exists())
+            raise ZooError(f"{missing} is missing: {REMEDY}")
         raise ZooError(f"{path} is no zoo: give a folder that `{command('analyze')}` made, or an unpacked zip of one")
 
 
@@ -45,7 +48,7 @@ class OpenZoo:
         require_zoo(path)
         config = json_object(paths.config(path))
         with reading(paths.config(path)):
-            if fault := fault_of_config(config):
+            if fault := fault_of_config(config, elsewhere="converted" in config):
                 raise ValueError(fault)
         architecture, weights = Architecture.load(paths.architecture(path)), Weights(path)
         count, epochs, length = weights.shape

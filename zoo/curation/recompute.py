@@ -1,6 +1,7 @@
 """Models of a zoo evaluated again: are the accuracies in its records what its weights reach on its images?"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from zoo.curation.runs import Checked
 from zoo.data.images import Split
 from zoo.dataset.network import with_weights
 from zoo.disk import paths
-from zoo.format.train_metrics import RUNNING, train_metrics
+from zoo.errors import ZooError, one_line
+from zoo.format.train_metrics import EXACT, train_metrics
 from zoo.models.evaluate import EVALUATION_BATCH, evaluate, evaluation_batch
 
 LOSS_ROUNDING = 1e-4  # relative, or below a loss of 1 absolute: engines and processors sum in other orders
@@ -33,42 +35,74 @@ def recompute(zoo: OpenZoo, runs: Sequence[Checked], seed: int, trust: bool) -> 
 
     Raises ZooError, which names the file, if a model's class is not known and the zoo's is not to be trusted.
     """
+    if zoo.images_digest is None:
+        raise ZooError(
+            f"{zoo.path} has no images, as many that were made elsewhere: its models can't be evaluated again"
+        )
     images = zoo.images()
     splits = {"train": images.trainset, "val": images.valset, "test": images.testset}
     generator = np.random.default_rng(seed)
     found = []
     for run in tqdm(runs, "evaluating again", unit="model"):
         params, records = run.params or {}, run.records or []
-        finite = [epoch for epoch, record in enumerate(records) if not record["diverged"]]
+        finite = [epoch for epoch, record in enumerate(records) if is_finite(zoo, run, epoch, record)]
         if not finite:
             continue
         path = paths.params(zoo.runs.folder(run.task.node))
         model = build_known(path, params, zoo.architecture, zoo.path if trust else None)
         for epoch in sorted({finite[-1], int(generator.choice(finite))}):
             with_weights(model, zoo.architecture, zoo.weights.state(run.task.model, epoch).clone())
-            measured = [name for name in splits if name != "train" or is_of_state(params, epoch)]
-            batch = evaluation_batch(model, images.trainset.images[:1])
-            for text in differences(model, {name: splits[name] for name in measured}, records[epoch], batch):
+            measured = {name: split for name, split in splits.items() if is_of_state(zoo, params, name, epoch)}
+            for text in evaluated(zoo, path, model, measured, records[epoch]):
                 result = paths.result(zoo.runs.folder(run.task.node)).relative_to(zoo.path)
                 found.append(Finding(str(result), f"says of epoch {epoch} {text}"))
     return found
 
 
-def is_of_state(params: Mapping[str, Any], epoch: int) -> bool:
-    """Whether metrics of training images are of the epoch's state, rather than of its training steps."""
-    return epoch == 0 or train_metrics(params) != RUNNING
+def is_finite(zoo: OpenZoo, run: Checked, epoch: int, record: Mapping[str, Any]) -> bool:
+    """Whether there is a state with finite numbers: zoos that were made elsewhere lack some."""
+    return not record["diverged"] and bool(zoo.weights.state(run.task.model, epoch).isfinite().all())
+
+
+def is_of_state(zoo: OpenZoo, params: Mapping[str, Any], name: str, epoch: int) -> bool:
+    """Whether metrics of a split's images are of the epoch's state, rather than of its training steps."""
+    if name != "train":
+        return True
+    said = train_metrics({**zoo.config["protocol"], **params} if zoo.is_converted else params)
+    return said == EXACT or (epoch == 0 and not zoo.is_converted)
+
+
+def evaluated(
+    zoo: OpenZoo, path: Path, model: nn.Module, splits: Mapping[str, Split], record: Mapping[str, Any]
+) -> list[str]:
+    """What a record says that is not so. Raises ZooError, which names the params.json at `path`, if the model of a zoo
+    that was made elsewhere can't take its images."""
+    some = [split.images[:1] for split in splits.values() if len(split)]
+    try:
+        batch = evaluation_batch(model, some[0]) if some else 1
+        return list(differences(model, splits, record, batch, zoo.is_converted))
+    except (RuntimeError, IndexError) as error:  # of other sizes, or of more classes
+        if not zoo.is_converted:
+            raise
+        raise ZooError(f"the model of {path} does not take the images of {zoo.path} ({one_line(error)})") from error
 
 
 @torch.inference_mode()
-def differences(model: nn.Module, splits: Mapping[str, Split], record: Mapping[str, Any], batch: int) -> Iterator[str]:
-    """What a record says of a model's state that is not so. `batch`: images at once."""
+def differences(
+    model: nn.Module, splits: Mapping[str, Split], record: Mapping[str, Any], batch: int, elsewhere: bool
+) -> Iterator[str]:
+    """What a record says of a model's state that is not so. `batch`: images at once.
+
+    `elsewhere`: where the model was trained, not everything was measured.
+    """
     for name, split in splits.items():
         loss, accuracy = evaluate(model, split, batch)
-        recorded = record[f"{name}_acc"]
-        if accuracy != recorded and not is_by_rounding(model, split, accuracy, recorded):
+        recorded, recorded_loss = record[f"{name}_acc"], record[f"{name}_loss"]
+        measured, measured_loss = (not elsewhere or value is not None for value in (recorded, recorded_loss))
+        if measured and accuracy != recorded and not is_by_rounding(model, split, accuracy, recorded):
             yield f"{name}_acc {recorded}, but its state reaches {accuracy}"
-        if not is_same_loss(loss, record[f"{name}_loss"]):
-            yield f"{name}_loss {record[f'{name}_loss']}, but that of its state is {loss}"
+        if measured_loss and not is_same_loss(loss, recorded_loss):
+            yield f"{name}_loss {recorded_loss}, but that of its state is {loss}"
 
 
 def is_same_loss(loss: float | None, recorded: float | None) -> bool:

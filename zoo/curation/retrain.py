@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +21,17 @@ from zoo.curation.findings import Finding
 from zoo.curation.known import require_known
 from zoo.curation.open_zoo import OpenZoo
 from zoo.curation.runs import Checked
+from zoo.dataset.folder import is_zoo
 from zoo.disk import files, paths
 from zoo.errors import ZooError, one_line
+from zoo.foreign.released import was_trained_here
+from zoo.format.reading import is_plain_name
 from zoo.format.record import read_records, read_state
 from zoo.format.runs import Place
 from zoo.format.train_metrics import EXACT
 from zoo.installation import CONF
 from zoo.launch.packing import pack
-from zoo.node.from_zoo import is_from_zoo
+from zoo.node.from_zoo import is_from_zoo, parent_optimizer, parent_state
 from zoo.node.node import Node
 from zoo.processes import mapping
 from zoo.run.run import train
@@ -75,20 +79,34 @@ class Outcome:
     bits: bool
     distance: float  # of the last state, as a share of the way from the initialisation
     finding: Finding | None = None
+    reason: str | None = None  # why it was not trained again, if it was not
+
+
+class ParentMissing(ZooError):
+    """The zoo from a state of which training went on is not there."""
 
 
 def retrain(zoo: OpenZoo, runs: Sequence[Checked]) -> list[Outcome]:
     """Train the runs again in a temporary sweep, up to their last epochs, on the images of the zoo.
 
+    A model whose training went on from a state of another zoo is trained where that zoo lies beside this one.
+
     Raises ZooError, which names the file, if a params.json asks for anything that this package and PyTorch don't have.
     """
+    if zoo.is_converted and not any(was_trained_here(run.params or {}) for run in runs):
+        raise ZooError(f"{zoo.path} has models that were trained elsewhere: they can't be trained again here")
     with tempfile.TemporaryDirectory() as folder:
         sweep = Path(folder) / "again"
         sweep.mkdir()
         if paths.old_nodes(zoo.path).exists():  # the mark of version 0.1.0, which named its nodes by other rules
             files.write_text(paths.old_nodes(sweep), "\n".join(run.task.node for run in runs) + "\n")
-        again = [to_train(zoo, run, sweep) for run in runs]
-        outcomes = [Outcome(each.run.task.node, True, 0.0, finding) for each in again if (finding := misnamed(each))]
+        again, outcomes = [], []
+        for run in runs:
+            try:
+                again.append(to_train(zoo, run, sweep))
+            except ParentMissing as error:
+                outcomes.append(Outcome(run.task.node, False, 0.0, reason=str(error)))
+        outcomes += [Outcome(each.run.task.node, True, 0.0, finding) for each in again if (finding := misnamed(each))]
         wrong = {outcome.node for outcome in outcomes}
         again = [each for each in again if each.run.task.node not in wrong]
         zoo.images()  # checked
@@ -105,18 +123,39 @@ def to_train(zoo: OpenZoo, run: Checked, sweep: Path) -> Again:
             f"{path} says that its {', '.join(sorted(groups))} came from a file of the user's own, not run: only "
             "what is of PyTorch and this package can be trained again"
         )
-    if is_from_zoo(values):
-        raise ZooError(f"{path} says that training went on from a state of another zoo, which is not looked for")
     require_known(path, values)
+    if is_from_zoo(values):
+        values = with_parent_beside(zoo, run, values)
     environments = read_environments(zoo, run.task.node)
     try:
-        return Again(run, node_of(values, sweep, environments), environments, zoo.runs.folder(run.task.node))
+        node = with_values(node_of(values, sweep, environments), (run.params or {})["config"])
+        _ = node.name, node.released, node.max_epochs  # whatever is wrong is seen here
+        return Again(run, node, environments, zoo.runs.folder(run.task.node))
     except ZooError:
         raise
     except Exception as error:  # the values are anyone's
         raise ZooError(
             f"{path} is not of a training of this project ({one_line(error)}): it can't be repeated"
         ) from error
+
+
+def with_parent_beside(zoo: OpenZoo, run: Checked, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the folder of the zoo that training went on from: no params.json leads to any other folder than
+    those beside the zoo's own. Raises ParentMissing if it is not there, or has not that state."""
+    parent = (run.params or {}).get("parent")
+    name = parent.get("zoo") if isinstance(parent, Mapping) else None
+    if not is_plain_name(name):
+        raise ParentMissing("its params.json does not say from a state of which zoo its training went on")
+    folder = zoo.path.resolve().parent / str(name)
+    found = {**values, "init": {**values["init"], "zoo": str(folder)}}
+    if not is_zoo(os.path.exists, folder):
+        raise ParentMissing(f"its training went on from the zoo {name}, which is not in {folder.parent}")
+    try:
+        parent_state(found)
+        parent_optimizer(found)
+    except (ZooError, KeyError, TypeError) as error:
+        raise ParentMissing(f"{folder} is not the zoo from which its training went on ({one_line(error)})") from error
+    return found
 
 
 def node_of(values: Mapping[str, Any], sweep: Path, environments: Sequence[Mapping[str, Any]]) -> Node:
@@ -130,10 +169,9 @@ def node_of(values: Mapping[str, Any], sweep: Path, environments: Sequence[Mappi
     place = {"sweeps": str(sweep.parent), "zoo": {"name": sweep.name}}
     how = {"engine": "torch" if engines == {"torch"} else "auto", "stop_diverged": True, "dry_run": False}
     implied = {"train_metrics": EXACT}  # of before there was a choice
-    config = {**implied, **values, **place, **how, "immaterial": base["immaterial"], "trainer": {**trainer, **options}}
-    node = with_values(Node(config), values)
-    _ = node.name, node.released, node.max_epochs  # whatever is wrong is seen here
-    return node
+    return Node(
+        {**implied, **values, **place, **how, "immaterial": base["immaterial"], "trainer": {**trainer, **options}}
+    )
 
 
 def with_values(node: Node, values: Mapping[str, Any]) -> Node:
@@ -238,12 +276,15 @@ def share_of_way(state: Tensor, other: Tensor, begin: Tensor) -> float:
 
 def summary(outcomes: Sequence[Outcome]) -> str:
     """How many were trained again, and what was expected of them."""
-    same = sum(outcome.bits for outcome in outcomes)
-    text = f"{len(outcomes)} models trained again, {same} of them compared bit for bit"
-    if others := [outcome for outcome in outcomes if not outcome.bits]:
+    trained = [outcome for outcome in outcomes if not outcome.reason]
+    same = sum(outcome.bits for outcome in trained)
+    text = f"{len(trained)} models trained again, {same} of them compared bit for bit"
+    if others := [outcome for outcome in trained if not outcome.bits]:
         farthest = max(outcome.distance for outcome in others)
         text += (
             f", {len(others)} within rounding, as this machine or these versions are others than trained them (last "
             f"states differ by up to {farthest:.2g} of the way from the initialisation)"
         )
+    for outcome in outcomes:
+        text += f"; {outcome.node} not retrained, because {outcome.reason}" if outcome.reason else ""
     return text

@@ -14,12 +14,12 @@ from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.architecture import Architecture
-from zoo.format.record import OPTIMIZER_DIGEST, STATE_DIGEST, Record, parsed
+from zoo.format.record import KEPT, OPTIMIZER_DIGEST, STATE_DIGEST, Record, parsed
 from zoo.format.runs import Runs
 from zoo.format.states import StateReader
 from zoo.format.weights import Weights
 
-KEPT = (*tables.LOSSES_AND_ACCURACIES, "diverged")  # of a record
+LOOKED_AT = (*tables.LOSSES_AND_ACCURACIES, "diverged")  # of a record
 DAMAGED = (ZooError, ValueError, KeyError, TypeError, RecursionError)  # what parsing anyone's file can raise
 TABLE, SUMS = paths.models(Path()).name, paths.checksums(Path()).name
 
@@ -74,7 +74,8 @@ class Check:
             finite = self.check_states(records)
             self.check_optimizer(records[-1])
             self.checked.records = [
-                {key: record[key] for key in KEPT} | {"diverged": record["diverged"] or not finite.get(epoch, True)}
+                {key: record[key] for key in LOOKED_AT}
+                | {"diverged": record["diverged"] or not finite.get(epoch, True)}
                 for epoch, record in enumerate(records)
             ]
         self.check_others(records)
@@ -117,7 +118,7 @@ class Check:
             return
         try:
             params = json.loads(content)
-            if not isinstance(params["config"]["model"], dict) or params["node"] != self.task.node:
+            if not isinstance(params["config"].get("model", {}), dict) or params["node"] != self.task.node:
                 raise ValueError(f"it is of {params['node']!r}")
             self.checked.params = params
         except DAMAGED as error:
@@ -145,6 +146,9 @@ class Check:
         finite: dict[int, bool] = {}
         for epoch, record in enumerate(records):
             path = paths.checkpoint(self.run, epoch)
+            if record.get(KEPT) is False:
+                self.require_none(epoch)
+                continue
             if self.is_compact and str(path.relative_to(self.run)) not in self.left:
                 self.make_again(record)
                 continue
@@ -165,15 +169,19 @@ class Check:
             )
             self.checked.contradictions.append(Finding(TABLE, text))
         for epoch in range(len(records), self.weights.shape[1]):
-            if not self.weights.state(self.task.model, epoch).isnan().all():
-                self.contradict_weights(
-                    f"has numbers for epoch {epoch} of model {self.task.model}, whose last is {len(records) - 1}",
-                    paths.result(self.run),
-                )
+            self.require_none(epoch)
         return finite
 
+    def require_none(self, epoch: int) -> None:
+        """The weights of a state that there is not are NaN."""
+        if not self.weights.state(self.task.model, epoch).isnan().all():
+            text = f"has numbers for epoch {epoch} of model {self.task.model}, which has no state there"
+            self.contradict_weights(text, paths.result(self.run))
+
     def make_again(self, record: Record) -> None:
-        """A checkpoint that a compact zoo leaves out, from the weights."""
+        """A checkpoint that a compact zoo leaves out, from the weights; some who trained elsewhere left none."""
+        if STATE_DIGEST not in record and not self.runs.has_checkpoint(self.task.node, record):
+            return
         try:
             self.runs.checkpoint(self.task.node, record)
         except ZooError:

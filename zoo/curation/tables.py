@@ -130,7 +130,7 @@ def of_values(zoo: OpenZoo, run: Checked) -> Iterator[Finding]:
         yield Finding(NAMES[paths.config], f"says another train_metrics than the params.json of {node}")
     for key, value in zoo.rows[node].items():
         is_factor = key in zoo.config["search_pattern"]
-        if key == "train_metrics" or (key not in params and not is_factor) or is_shorter(key, value, params):
+        if key == "train_metrics" or (key not in params and not is_factor) or is_shorter(zoo, key, value, params):
             continue
         if key not in params or canonical(params[key]) != canonical(value):
             place = paths.nodes if is_factor else paths.config
@@ -139,9 +139,14 @@ def of_values(zoo: OpenZoo, run: Checked) -> Iterator[Finding]:
             return
 
 
-def is_shorter(key: str, value: Any, params: Mapping[str, Any]) -> bool:
-    """Whether it is how long is trained, and the zoo has longer trained models beside this one."""
-    return key == "trainer.max_epochs" and isinstance(params.get(key), int) and params[key] <= value
+def is_shorter(zoo: OpenZoo, key: str, value: Any, params: Mapping[str, Any]) -> bool:
+    """Whether it is how long is trained, and the zoo has longer trained models beside this one.
+
+    One that was made elsewhere counts the states that were kept, whatever its models were trained for.
+    """
+    return key == "trainer.max_epochs" and (
+        zoo.is_converted or (isinstance(params.get(key), int) and params[key] <= value)
+    )
 
 
 def of_config(zoo: OpenZoo) -> Iterator[Finding]:

@@ -11,10 +11,11 @@ from tqdm import tqdm
 from zoo.collation.collate import MODELS_A_TASK, processes_for
 from zoo.curation.archive import differences
 from zoo.curation.findings import Finding, Findings
-from zoo.curation.listing import changed, misplaced, own_files, read_sums
+from zoo.curation.listing import changed, empty_folders, misplaced, own_files, read_sums
 from zoo.curation.open_zoo import OpenZoo, require_zoo
 from zoo.curation.runs import Checked, Task, check_runs
 from zoo.curation.tables import contradictions
+from zoo.dataset.folder import is_zoo
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format.runs import RunArchive
@@ -45,12 +46,14 @@ class Verified:
 
 def verify(path: Path) -> Verified:
     """Read every file of a zoo, and of its zip file where that lies beside it. Raises ZooError if it is no zoo."""
-    require_zoo(path)
+    if not paths.checksums(path).is_file():  # by which it is known that a zoo lacks its tables
+        require_zoo(path)
     findings = Findings()
     there = dict(own_files(path))
     sums, damage = read_sums(path)
     findings.add(damage)
     findings.add(misplaced(there, there if damage else sums))
+    findings.add(empty_folders(path))
     names = [name for name, is_file in there.items() if is_file]
     findings.add(changed(path, sums, [name for name in names if not name.startswith(FOLDERS[0])]))
     zoo = opened(path, findings)
@@ -77,7 +80,9 @@ def check_runs_of(zoo: OpenZoo, names: Iterable[str], sums: Mapping[str, str], f
 
 def opened(path: Path, findings: Findings) -> OpenZoo | None:
     """The zoo, if its tables are as they were and fit together; else that is a finding."""
-    if not findings.are_sound(*(place(Path()).name for place in (*TABLES, paths.runs_archive))):
+    if not is_zoo(os.path.exists, path) or not findings.are_sound(
+        *(place(Path()).name for place in (*TABLES, paths.runs_archive))
+    ):
         return None
     try:
         zoo = OpenZoo.of(path)

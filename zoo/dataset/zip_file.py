@@ -19,6 +19,7 @@ from zoo.data.images import Images
 from zoo.dataset.folder import ZooSource, is_zoo
 from zoo.disk import paths
 from zoo.format.reading import checking, damaged, json_object_in, reading
+from zoo.format.runs import Place
 from zoo.format.weights import TENSOR, Shards, require_indexed, shard_names
 
 LARGEST = 2**33  # bytes of a file in memory; a zip file may say that it unpacks to anything
@@ -114,15 +115,25 @@ class ZooZip(ZooSource):
             return zipfile.ZipFile(self.archive.open(info))
 
     def params(self, model: int) -> dict[str, Any]:
+        folder = paths.runs(self.root) if self.runs is None else paths.runs_archive(self.root)
+        path = paths.params(folder / self.node(model))
+        content = self.run_file(model, paths.params)
+        if content is None:
+            raise damaged(path, "it is missing")
+        return json_object_in(path, content)
+
+    def run_file(self, model: int, place: Place) -> bytes | None:
+        """A file of a model's run; None if there is none."""
         node = self.node(model)
         if self.runs is None:
-            return self.json(paths.params(paths.runs(self.root) / node))
-        path = paths.params(paths.runs_archive(self.root) / node)
+            path = place(paths.runs(self.root) / node)
+            return self.content(path) if self.has(path) else None
+        path = place(paths.runs_archive(self.root) / node)
         with checking(path):
-            info = self.runs.getinfo(paths.params(Path(node)).as_posix())
-            if info.file_size > LARGEST:
+            info = self.runs.NameToInfo.get(place(Path(node)).as_posix())
+            if info and info.file_size > LARGEST:
                 raise ValueError(f"it would take {info.file_size:,} bytes")
-            return json_object_in(path, self.runs.read(info))
+            return self.runs.read(info) if info else None
 
     def images(self) -> Images:
         path = paths.images(self.root)

@@ -151,11 +151,18 @@ def sha256(content: bytes | memoryview) -> str:
 def link_or_copy(source: Path, target: Path) -> None:
     """The same file under another name, without its bytes again where the file system allows."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
+    if not linked(source, target):
         with source.open("rb") as file:
             write(target, lambda copy: shutil.copyfileobj(file, copy))
+
+
+def linked(source: Path | str, target: Path | str) -> bool:
+    """Give a file another name, if the file system allows: not on another disk, and not on every one."""
+    try:
+        os.link(source, target)
+        return True
+    except OSError:
+        return False
 
 
 def remove_leftovers(folder: Path) -> None:

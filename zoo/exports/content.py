@@ -1,5 +1,6 @@
 """What is exported: the states of a zoo at some epochs, read piece by piece."""
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from zoo.errors import ZooError
 from zoo.format import tables
 from zoo.format.architecture import Architecture
 
-LAST, ALL = "last", "all"
+LAST, BEST, ALL = "last", "best", "all"
 PIECE_BYTES = 2**25  # of weights that are in memory at a time
 
 
@@ -23,7 +24,8 @@ class Content:
     """
 
     def __init__(self, zoo: Path, epochs: str = ALL, finite: bool = True):
-        """`epochs`: last (of each model), all, or numbers with commas. `finite`: only states whose weights are.
+        """`epochs`: last or best (of each model), all, or numbers with commas, -1 the last there are.
+        `finite`: only states whose weights are.
 
         Raises ZooError for a folder that is no zoo, for epochs that it doesn't have, and if nothing is left.
         """
@@ -97,14 +99,17 @@ def chosen(states: pd.DataFrame, models: pd.DataFrame, epochs: str, max_epochs: 
     """Which of the states are at the epochs. Raises ZooError if `epochs` says none that the zoo has."""
     if epochs == ALL:
         return states["epoch"] >= 0
-    if epochs == LAST:
-        return states["epoch"] == states["id"].map(models["last_epoch"])
+    if epochs in (LAST, BEST):
+        return states["epoch"].eq(states["id"].map(models[f"{epochs}_epoch"])).fillna(False).astype(bool)
     return states["epoch"].isin(numbers(epochs, max_epochs))
 
 
 def numbers(epochs: str, max_epochs: int) -> list[int]:
-    """The epochs in a text such as 0,25,50."""
+    """The epochs in a text such as 0,25,50; those below 0 count from the last there are, which is -1."""
     parts = epochs.split(",")
-    if not all(part.isascii() and part.isdigit() and int(part) <= max_epochs for part in parts):
-        raise ZooError(f"--epochs {epochs}: give {LAST}, {ALL}, or numbers up to {max_epochs}, such as 0,{max_epochs}")
-    return [int(part) for part in parts]
+    whole = all(re.fullmatch(r"-?\d{1,9}", part, re.ASCII) for part in parts)
+    if not whole or not all(-max_epochs - 1 <= int(part) <= max_epochs for part in parts):
+        raise ZooError(
+            f"--epochs {epochs}: give {LAST}, {BEST}, {ALL}, or numbers up to {max_epochs}, such as 0,{max_epochs}"
+        )
+    return [int(part) % (max_epochs + 1) for part in parts]

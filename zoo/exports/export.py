@@ -17,10 +17,10 @@ FORMAT = "format"  # the key in export.json that no other file of that name has
 def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     text = "a zoo in the form that other code reads"
     command = commands.add_parser("export", help=text, description=f"{text.capitalize()}: see docs/exports.md.")
-    command.add_argument("zoo", type=Path, help="the zoo's folder, such as zoos/mnist_seed")
+    command.add_argument("zoo", type=Path, help="the zoo's folder, such as zoos/mnist_seed, its zip file, or a sweep")
     command.add_argument("--to", required=True, choices=names(), help="the format")
     command.add_argument("out", type=Path, help="the folder to make; an earlier export there is replaced")
-    command.add_argument("--epochs", help="last (of each model), all, or numbers such as 0,25,50")
+    command.add_argument("--epochs", help="last or best (of each model), all, or numbers such as 0,25,-1")
     command.add_argument("--released-names", action="store_true", help="aiml: name models as the 2022 zoos did")
     command.add_argument("--as-trained", action="store_true", help="aiml: the checkpoints' own bytes and keys")
     command.add_argument("--label", help="splits: the column of models.csv whose values are the classes")

@@ -10,7 +10,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zoo.dataset.dataset import ZooDataset
-from zoo.exports import runs
 from zoo.processes import mapping
 
 FILES_A_PROCESS = 5_000  # which takes as long to write as a process to start
@@ -21,14 +20,13 @@ Task = TypeVar("Task")
 def write_all(job: Callable[[Task], int], tasks: Sequence[Task], files: int, unit: str) -> None:
     """Do the job for every task, each of which returns how many of the `files` it wrote."""
     opened.cache_clear()  # a zoo may have been made anew since the last export
-    runs.opened.cache_clear()
     processes = max(1, min(cpu_count(), files // FILES_A_PROCESS))
     with mapping(job, processes) as done, tqdm(total=files, desc="exporting", unit=unit) as progress:
         for count in done(tasks):
             progress.update(count)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def opened(zoo: Path) -> ZooDataset:
     """The zoo, opened once by each process."""
     return ZooDataset(zoo)

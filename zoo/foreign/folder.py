@@ -142,4 +142,6 @@ def record_of(row: Row) -> Record:
 def cell(text: str) -> Any:
     """A number or what else JSON has, or else the text."""
     value = parsed(text)
-    return text if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return text
+    return text if isinstance(value, int) and abs(value) >= tables.LARGEST else value

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.errors import ZooError
 from zoo.format.architecture import Architecture, Entry, require_kept
 from zoo.format.model_source import arguments, imported
 
@@ -44,13 +45,21 @@ def architecture_of(choice: Choice) -> Architecture | None:
 
 
 def built(choice: Choice, state: Mapping[str, Tensor]) -> Architecture | None:
-    """The architecture of a choice, if the class is known here and its models have just such states."""
+    """The architecture of a choice, if the class is known here and its models have just such tensors, in this order.
+
+    What these are called is the state's own: some who wrote zoos counted layers without those for dropout.
+    """
     architecture = architecture_of(choice)
-    if architecture is None or state.keys() != set(architecture.variants[0]):
+    if architecture is None:
         return None
-    keys = architecture.variants[0]
-    shapes = [list(state[key].shape) for key in keys]
-    return architecture if shapes == [entry.shape for entry in architecture.tensors] else None
+    if state.keys() == set(architecture.variants[0]):
+        state = {key: state[key] for key in architecture.variants[0]}
+    try:
+        seen = inferred(state, architecture.model)
+    except (ZooError, ValueError):
+        return None
+    architecture.variants = seen.variants
+    return architecture if seen.tensors == architecture.tensors else None
 
 
 def inferred(state: Mapping[str, Tensor], model: str) -> Architecture:

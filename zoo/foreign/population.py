@@ -140,7 +140,7 @@ def varying(params: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
             found[key]["null"] = None
     several = {key: values for key, values in found.items() if len(values) > 1}
     return {
-        key: sorted((value for value in several[key].values() if value is not None), key=rank)
+        key: sorted((value for value in several[key].values() if value is not None), key=tables.rank)
         for key in sorted(several, key=lambda key: key == "seed")
     }
 
@@ -153,11 +153,6 @@ def is_hyperparameter(key: str) -> bool:
 def natural(name: str) -> list[Any]:
     """For sorting names with numbers in them by the numbers."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name)]
-
-
-def rank(value: Any) -> tuple[int, float, str]:
-    is_number = isinstance(value, int | float) and not math.isnan(value)
-    return (0, value, "") if is_number else (1, 0, json.dumps(value, sort_keys=True))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ of checkpoints count with or without leading zeros, any may be missing; names of
 import json
 import math
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -26,7 +27,7 @@ from zoo.format import tables
 from zoo.format.architecture import Architecture
 from zoo.format.reading import is_plain_name
 from zoo.format.released import KEYS, NAMES
-from zoo.format.train_metrics import RUNNING
+from zoo.format.train_metrics import RUNNING, train_metrics
 
 if TYPE_CHECKING:
     from zoo.data.images import Images
@@ -139,6 +140,8 @@ class Released(Population):
             raise ZooError(f"{self.files.named(name)} is damaged: not JSON ({error})") from error
         if not isinstance(value, dict):
             raise ZooError(f"{self.files.named(name)} is damaged: it holds a {type(value).__name__}, not an object")
+        if large := [key for key, own in value.items() if type(own) is int and abs(own) >= tables.LARGEST]:
+            raise ZooError(f"{self.files.named(name)} has a number as {large[0]!r} that is too large for a table")
         return value
 
     # ------------------------------------------------------------------------------------------------- architecture
@@ -238,6 +241,7 @@ class Released(Population):
         return self.files.file(self.name_of(model, epoch))
 
     def history(self, model: int) -> dict[int, Record]:
+        """A line that is no record is as if it were not there: a warning says so, but of half a line at the end."""
         name = self.inside(self.nodes[model], RESULT)
         if not self.files.has(name):
             return {}
@@ -251,12 +255,13 @@ class Released(Population):
                     found[epoch] = record  # where training was begun again, the later one
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 if place < len(lines) - 1:
-                    what = f"line {place + 1} is damaged: no record ({one_line(error)[:200]})"
-                    raise ZooError(f"{self.files.named(name)}, {what}") from error
+                    what = f"line {place + 1} is no record ({one_line(error)[:200]}), and is left out"
+                    warnings.warn(f"{self.files.named(name)}, {what}", stacklevel=2)
         return found
 
     def protocol(self) -> dict[str, Any]:
-        return {"train_metrics": RUNNING}
+        first = self.own_params[self.nodes[0]]
+        return {"train_metrics": train_metrics(first) if was_trained_here(first) else RUNNING}
 
     @cached_property
     def search_pattern(self) -> dict[str, list[Any]]:
@@ -285,9 +290,14 @@ class Released(Population):
 
 
 def is_ours(params: Mapping[str, Any]) -> bool:
-    """Whether a params.json is that of a run of this project."""
+    """Whether a params.json is that of a run of this project, or of a zoo that it converted."""
     config = params.get("config")
     return isinstance(config, dict) and isinstance(config.get("model"), dict) and isinstance(params.get("node"), str)
+
+
+def was_trained_here(params: Mapping[str, Any]) -> bool:
+    """Whether it has everything by which a model is trained."""
+    return is_ours(params) and "trainer" in params["config"]
 
 
 def kind_of(params: Mapping[str, Any]) -> str:

@@ -1,11 +1,14 @@
 """The CNN Wild Park (Kofinas et al. 2024): a JSON file of splits, and a file per state with its network's description.
 
+Populations that have bare state dicts instead, as those of DWSNets and our own exports `splits`, are read as well.
+
 Its models are of many architectures, and a zoo has one: models with the same tensors make a population. Each file holds
 more than a state dict, of which plain values and tensors alone are read.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from zoo.format import tables
 from zoo.format.architecture import Architecture
 
 ENDING = "splits.json"
+PARK = "cnn_park"
 STATE_KEY, CONFIG = "model", "config"
 CHECKPOINT = "checkpoint"  # how folders of single states are called
 DESCRIBED = ("channels", "kernel_size", "stride", "padding", "residual", "activation")
@@ -30,16 +34,36 @@ The models were trained elsewhere, and are those of a CNN Wild Park (Kofinas et 
 this architecture. `epoch` counts the states that were kept, and the column `step` of `metrics.csv` has the epochs that
 they are of. Of their metrics, the test accuracy alone is known, and of their protocol nothing."""
 
-Entry = tuple[str, float, int, str]  # path, score, step, split
+ABOUT_SPLITS = """\
+The models were trained elsewhere, and came as state dicts with a JSON of splits. What that does not say is unknown: the
+protocol, the images, and the class of the models. `epoch` counts the states that were kept, and the column `step` of
+`metrics.csv` has the epochs that they are of."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A state, as the JSON has it. `score`: its test accuracy, and `label`: its class, where these are known."""
+
+    path: str
+    split: str
+    step: int = 0
+    score: float | None = None
+    label: Any = None
 
 
 class WildPark(FilePopulation):
     kind = "wild_park"
-    about = ABOUT
+
+    def __init__(
+        self, path: Path, files: Folder, architecture: Architecture, members: list[Member], missing: dict[str, str]
+    ):
+        super().__init__(path, files, architecture, members, missing, model_of)
+        self.about = ABOUT if members[0].params.get("model") == PARK else ABOUT_SPLITS
 
 
 def model_of(found: Any) -> Any:
-    return found[STATE_KEY]
+    """The state dict that a file has beside its description, or is, as in the populations of DWSNets."""
+    return found[STATE_KEY] if isinstance(found.get(STATE_KEY), dict) else found
 
 
 def open_wild_park(path: Path) -> Mapping[str, WildPark] | None:
@@ -50,21 +74,24 @@ def open_wild_park(path: Path) -> Mapping[str, WildPark] | None:
     files = Folder(table.parent)
     models: dict[str, list[Entry]] = {}
     for entry in entries_in(table, files):
-        models.setdefault(place_of(entry[0]), []).append(entry)
+        models.setdefault(place_of(entry.path), []).append(entry)
     names = names_of(sorted(models, key=natural))
     groups: dict[str, tuple[Architecture, list[Member]]] = {}
     missing: dict[str, str] = {}
     for place in sorted(models, key=natural):
         try:
             architecture, member = described(files, names[place], models[place])
-            groups.setdefault(name_of(architecture), (architecture, []))[1].append(member)
+            group = groups.setdefault(name_of(architecture), (architecture, []))
+            if architecture.tensors != group[0].tensors:
+                raise ZooError(f"its tensors are others than those of {group[1][0].node}, beside the same layers")
+            group[1].append(member)
         except ZooError as error:
             missing[names[place]] = one_line(error).replace(f"{files.path}/", "")
     if not groups:
         node, reason = next(iter(missing.items()), ("", "it names no states"))
         raise ZooError(f"{table} names no model that can be read ({node}: {reason}): get it anew")
     made = {
-        name: WildPark(path, files, architecture, members, missing, model_of)
+        name: WildPark(path, files, architecture, members, missing)
         for name, (architecture, members) in sorted(groups.items())
     }
     return made if len(made) > 1 else {"": next(iter(made.values()))}
@@ -82,7 +109,7 @@ def table_at(path: Path) -> Path | None:
 
 
 def is_table(file: Path) -> bool:
-    """Whether its first bytes look like splits with scores: all of it is read, and checked, later."""
+    """Whether its first bytes look like splits: all of it is read, and checked, later."""
     with file.open("rb") as opened:
         begin = opened.read(4096).lstrip()
     return begin.startswith(b"{") and b'"path"' in begin and b'"' in begin
@@ -93,14 +120,23 @@ def entries_in(table: Path, files: Folder) -> list[Entry]:
     try:
         found = []
         for split, columns in json.loads(content).items():
-            for path, score, step in zip(columns["path"], columns["score"], columns["step"], strict=True):
-                if not (isinstance(path, str) and type(step) is int and 0 <= step < 2**31):
-                    raise ValueError(f"an entry is {path!r} at step {step!r}")
-                number(score, "test_acc")
-                found.append((path, score, step, str(split)))
+            known = [key for key in ("path", "step", "score", "label") if key in columns]
+            for values in zip(*(columns[key] for key in known), strict=True):
+                found.append(checked(Entry(split=str(split), **dict(zip(known, values, strict=True)))))
         return found
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ZooError(f"{table} is no JSON of splits with path, score and step ({one_line(error)[:200]})") from error
+        raise ZooError(f"{table} is no JSON of splits with path, score, step ({one_line(error)[:200]})") from error
+
+
+def checked(entry: Entry) -> Entry:
+    """Raises ValueError for what is no entry."""
+    if not (isinstance(entry.path, str) and type(entry.step) is int and 0 <= entry.step < 2**31):
+        raise ValueError(f"an entry is {entry.path!r} at step {entry.step!r}")
+    if not isinstance(entry.label, str | int | float | None) or (
+        isinstance(entry.label, int) and abs(entry.label) >= tables.LARGEST
+    ):
+        raise ValueError(f"the label of {entry.path} is {entry.label!r}")
+    return replace(entry, score=number(entry.score, "test_acc"))
 
 
 def place_of(path: str) -> str:
@@ -114,7 +150,7 @@ def place_of(path: str) -> str:
 
 def described(files: Folder, node: str, entries: list[Entry]) -> tuple[Architecture, Member]:
     """The architecture of a model, and what is known of it, by the first of its files."""
-    first = entries[0][0]
+    first = entries[0].path
     path, content = files.named(first), files.read(first, STATE)
     state = state_in(path, content, model_of)
     config = unpickled(path, content).get(CONFIG)
@@ -126,12 +162,13 @@ def described(files: Folder, node: str, entries: list[Entry]) -> tuple[Architect
     except (ValueError, TypeError, RecursionError) as error:
         raise ZooError(f"{path} has a description that can't be read ({one_line(error)[:200]})") from error
     known = choice if choice and architecture.model != "Model" else None
-    params = {"model": "cnn_park", "published_split": entries[0][3], **own}
+    label = {} if entries[0].label is None else {"label": entries[0].label}
+    params = {**({"model": PARK} if own else {}), "published_split": entries[0].split, **label, **own}
     records: dict[int, Record] = {
-        step: dict.fromkeys(tables.LOSSES_AND_ACCURACIES) | {"test_acc": number(score, "test_acc"), "diverged": False}
-        for _, score, step, _ in entries
+        entry.step: dict.fromkeys(tables.LOSSES_AND_ACCURACIES) | {"test_acc": entry.score, "diverged": False}
+        for entry in entries
     }
-    return architecture, Member(node, params, known, {step: name for name, _, step, _ in entries}, records)
+    return architecture, Member(node, params, known, {entry.step: entry.path for entry in entries}, records)
 
 
 def choice_of(config: Any, state: Mapping[str, Tensor]) -> Choice | None:
@@ -142,11 +179,13 @@ def choice_of(config: Any, state: Mapping[str, Tensor]) -> Choice | None:
         return None
     shape = list(state.values())[-1].shape
     arguments = {key: config[key] for key in DESCRIBED}
-    return {"name": "cnn_park", "_target_": CLASSES["cnn_park"], **arguments, "classes": shape[0] if shape else 0}
+    return {"name": PARK, "_target_": CLASSES[PARK], **arguments, "classes": shape[0] if shape else 0}
 
 
 def name_of(architecture: Architecture) -> str:
-    """A name for models of these tensors: the channels and kernel of each convolution, such as conv_8k5_16k3."""
+    """A name for models of these tensors: the channels and kernel of each convolution, such as conv_8k5_16k3; where
+    there is none, the outputs of each linear layer."""
     shapes = [entry.shape for entry in architecture.tensors if len(entry.shape) == 4]
     sizes = [f"{out}k{kernel}" for out, _, kernel, _ in shapes]
-    return "_".join(["conv", *sizes])
+    linear = [str(entry.shape[0]) for entry in architecture.tensors if len(entry.shape) == 2]
+    return "_".join(["conv", *sizes]) if sizes else "_".join(["linear", *linear[:8]])

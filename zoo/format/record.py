@@ -24,6 +24,9 @@ STEP_SECONDS = "time_steps_s"  # of the first, what the epoch's training steps t
 # The digests of an epoch's files; records of version 0.1.0 have none.
 STATE_DIGEST, OPTIMIZER_DIGEST = "state_sha256", "optimizer_sha256"
 
+# Whether the state of an epoch is there, in zoos of models that were trained elsewhere: its metrics can be without it.
+KEPT = "kept"
+
 LOOKS, MOMENT = 4, 0.005  # how often, and after how many seconds, half a line is looked at
 AGAIN = "give the training command again, which trains what is missing"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from zoo.disk import files, paths
 from zoo.errors import ZooError
 from zoo.format.reading import damaged, is_plain_name, json_object_in, reading
-from zoo.format.record import OPTIMIZER_DIGEST, STATE_DIGEST, Record, records_in, state_in
+from zoo.format.record import KEPT, OPTIMIZER_DIGEST, STATE_DIGEST, Record, records_in, state_in
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -131,36 +131,42 @@ class Runs:
         path = self.store.named(node, paths.result)
         return records_in(path, self.content(node, paths.result).splitlines())
 
+    def has_checkpoint(self, node: str, record: Record) -> bool:
+        """Whether there is a file of the state that a record belongs to: not of all that were trained elsewhere."""
+        epochs = [record["training_iteration"], *[0] * isinstance(self.store, RunArchive)]
+        there = any(self.has(node, checkpoint_at(epoch)) for epoch in epochs)
+        return there and record.get(KEPT, True) is True
+
     def checkpoint(self, node: str, record: Record) -> bytes:
         """The file of the state that a record belongs to; that of a compact zoo is made again, to the same bytes."""
         epoch, digest = record["training_iteration"], record.get(STATE_DIGEST)
-
-        def place(run: Path) -> Path:
-            return paths.checkpoint(run, epoch)
-
-        if isinstance(self.store, RunArchive) and not self.has(node, place):
+        if isinstance(self.store, RunArchive) and not self.has(node, checkpoint_at(epoch)):
             return self.maker.file(node, epoch, digest)
-        return self.content(node, place, digest)
+        return self.content(node, checkpoint_at(epoch), digest)
 
     @cached_property
     def maker(self) -> "StateMaker":
         from zoo.format.compact import StateMaker  # PyTorch takes seconds, and params.json has no use for it
 
-        return StateMaker(self.zoo, lambda node: self.content(node, lambda run: paths.checkpoint(run, 0)))
+        return StateMaker(self.zoo, lambda node: self.content(node, checkpoint_at(0)))
 
     def state(self, node: str, record: Record) -> "dict[str, Tensor]":
         """The state dict that a record belongs to."""
-        epoch = record["training_iteration"]
-        return state_in(self.store.named(node, lambda run: paths.checkpoint(run, epoch)), self.checkpoint(node, record))
+        path = self.store.named(node, checkpoint_at(record["training_iteration"]))
+        return state_in(path, self.checkpoint(node, record))
 
     def optimizer(self, node: str, record: Record) -> bytes | None:
         """The file of the optimizer state that a record belongs to; None where there is none, as before the last."""
-        epoch = record["training_iteration"]
-
-        def place(run: Path) -> Path:
-            return paths.optimizer(run, epoch)
-
+        place = optimizer_at(record["training_iteration"])
         return self.content(node, place, record.get(OPTIMIZER_DIGEST)) if self.has(node, place) else None
+
+
+def checkpoint_at(epoch: int) -> Place:
+    return lambda run: paths.checkpoint(run, epoch)
+
+
+def optimizer_at(epoch: int) -> Place:
+    return lambda run: paths.optimizer(run, epoch)
 
 
 def checked(node: str) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from zoo.disk import files
 from zoo.format.reading import are_plain_names, checking, damaged, is_plain_name, reading
+from zoo.format.record import KEPT as KEPT  # a column, too, of the table of states of such a zoo
 
 LOSSES_AND_ACCURACIES = ["train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"]
 ACCURACIES = ["train_acc", "val_acc", "test_acc"]
@@ -34,14 +35,13 @@ MODEL_TYPES: dict[str, type] = {
     **dict.fromkeys([*METRICS, "best_epoch"], float),
 }
 
-# Only in the table of states of a converted zoo: whether the state is there. Its metrics can be without it.
-KEPT = "kept"
-
 # Columns of either table, which no hyperparameter can be called.
 RESERVED = {*STATE_TYPES, *MODEL_TYPES, KEPT}
 
 STATUSES = FINISHED, UNFINISHED, DIVERGED = "finished", "unfinished", "diverged"
 UNTRAINED = "not trained yet"  # why a node has no row
+
+LARGEST = 2**64  # whole numbers from here on fit into no column
 
 ROUNDING = 1e-9  # by which a number in a table may differ from the one it follows from
 
@@ -126,6 +126,12 @@ def cell(value: Any) -> Any:
     """A list, a mapping, or what would end a line, as JSON; all else fits into a cell as it is."""
     ends_line = isinstance(value, str) and "\r" in value  # which no quotes are put around
     return json.dumps(value) if ends_line or isinstance(value, list | Mapping) else value
+
+
+def rank(value: Any) -> tuple[int, float, str]:
+    """For sorting the values of a hyperparameter: numbers first, then all else by its text."""
+    is_number = isinstance(value, int | float) and value == value
+    return (0, value, "") if is_number else (1, 0, json.dumps(value, sort_keys=True))
 
 
 def read_models(path: Path, variants: int) -> pd.DataFrame:

@@ -244,7 +244,7 @@ def document(zoo: Path, summary: Mapping[str, Any]) -> None:
     config, architecture = files.read_json(paths.config(zoo)), Architecture.load(paths.architecture(zoo))
     converted = "converted" in config
     files.write_text(paths.licence(zoo), UNKNOWN_LICENCE if converted else LICENCE)
-    files.write_text(paths.citation(zoo), citation(summary, config["protocol"]["data"], converted))
+    files.write_text(paths.citation(zoo), citation(summary, data_of(config), converted))
     files.write_text(paths.readme(zoo), readme(zoo, summary, config, architecture))
 
 
@@ -272,7 +272,7 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
         models=count(summary["models"], "model"),
         model=code(protocol["model"]),
         parameters=f"{summary['parameters']:,}",
-        data=code(protocol["data"]),
+        data=code(data_of(config)),
         epochs=summary["epochs"],
         states=count(summary["states"], "state"),
         status="\n".join([*status(summary, literal), *parents(zoo, models)]),
@@ -281,7 +281,7 @@ def readme(zoo: Path, summary: Mapping[str, Any], config: Mapping[str, Any], arc
         licence="That of the models (LICENSE)." if "converted" in config else LICENCE_LINK,
         factors=rows(setting(key, span(values), models) for key, values in factors.items()) or "| none | |",
         protocol=rows(setting(key, text(protocol[key]), models) for key in shown),
-        images=images(protocol),
+        images=images(config),
         layers=", ".join(f"{number} {markdown(kind)}" for kind, number in Counter(architecture.layers).items()),
         length=architecture.length,
         finished=count(summary["finished"], "finished model"),
@@ -413,10 +413,16 @@ def span(values: Sequence[Any]) -> str:
     return f"{text(min(values))} to {text(max(values))} ({len(values):,} values)"
 
 
-def images(protocol: Mapping[str, Any]) -> str:
+def data_of(config: Mapping[str, Any]) -> str:
+    """The name of the images; models that were trained elsewhere may be of several."""
+    return str(config["protocol"].get("data") or ", ".join(map(str, config["search_pattern"].get("data", ["unknown"]))))
+
+
+def images(config: Mapping[str, Any]) -> str:
+    protocol = config["protocol"]
     if "data.train" not in protocol:  # nobody wrote it down
-        return f"{code(protocol['data'])}, which are not in this zoo"
+        return f"{code(data_of(config))}, which are not in this zoo"
     sizes = ", ".join(f"{protocol[f'data.{split}']:,} {split}" for split in ("train", "val", "test"))
     pixels = f"{protocol['data.size']} x {protocol['data.size']} pixels, " if protocol["data.size"] else ""
     channels, classes = count(protocol["data.channels"], "channel"), protocol["data.classes"]
-    return f"{code(protocol['data'])}, {sizes}; {pixels}{channels}, {classes} classes"
+    return f"{code(data_of(config))}, {sizes}; {pixels}{channels}, {classes} classes"

@@ -1,7 +1,6 @@
 """The released zoos' layout with every model at the root: WeightCLIP, SANE, MultiZoo-SANE, PhaseTransitionModelZoo."""
 
 import functools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +8,13 @@ import pandas as pd
 
 from zoo.data.images import SPLITS, Images, Split
 from zoo.disk import files, paths
-from zoo.errors import ZooError
+from zoo.errors import ZooError, one_line
 from zoo.exports import canonical, runs
 from zoo.exports.content import Content
 from zoo.exports.format import Format, Options
 from zoo.exports.many_files import state, write_all
 from zoo.format import tables
-from zoo.format.reading import is_plain_name, reading
+from zoo.format.reading import is_plain_name
 
 PROGRESS = "progress.csv"
 
@@ -23,17 +22,30 @@ PROGRESS = "progress.csv"
 @dataclass(frozen=True)
 class Model:
     id: int
-    node: str
     name: str  # of its folder
     epochs: list[int]
-    keys: list[str] | None  # that its states get; None leaves their files as they are
+    keys: list[str]  # that its states get
+    rekeyed: bool  # whether these are others than its files have
 
 
 def write(content: Content, out: Path, options: Options) -> None:
-    runs.put(runs.own(paths.config(content.zoo), content.zoo), paths.config(out))
-    files.write_torch(paths.images(out), pairs(content.dataset.images()))
+    runs.files_of.cache_clear()  # a zoo may have been made anew since the last export
+    runs.put(runs.files_of(content.zoo).config(), paths.config(out))
+    put_images(content, out)
     job = functools.partial(write_model, content.zoo, out)
     write_all(job, models(content, options), len(content), "state")
+
+
+def put_images(content: Content, out: Path) -> None:
+    """The images, without which most readers do; a zoo that was made elsewhere can have none."""
+    try:
+        images = content.dataset.images()
+    except ZooError as error:
+        if runs.was_made_here(content.zoo):
+            raise
+        print(f"without {paths.images(out).name}, the images that some readers evaluate models on ({one_line(error)})")
+        return
+    files.write_torch(paths.images(out), pairs(images))
 
 
 def pairs(images: Images) -> dict[str, list[tuple[object, int]]]:
@@ -52,7 +64,7 @@ def models(content: Content, options: Options) -> list[Model]:
         own = content.architecture.variants[row["variant"]]
         wanted = own if options.as_trained else canonical.keys(content.architecture, row["variant"])
         name = released_name(row) if options.released_names else row["node"]
-        made.append(Model(int(id), row["node"], name, epochs[id], None if wanted == own else wanted))
+        made.append(Model(int(id), name, epochs[id], wanted, wanted != own))
     return made
 
 
@@ -64,25 +76,21 @@ def released_name(model: pd.Series) -> str:
     return name
 
 
-def progress(result: Path) -> pd.DataFrame:
+def progress(zoo: Path, model: int) -> pd.DataFrame:
     """What result.json says of each epoch in numbers, as Ray had it beside that."""
-    with reading(result):
-        records = [json.loads(line) for line in result.read_text(encoding="utf-8").splitlines()]
-        return pd.DataFrame(records)[["training_iteration", *tables.LOSSES_AND_ACCURACIES]]
+    table = pd.DataFrame(runs.records(zoo, model))
+    return table.reindex(columns=["training_iteration", *tables.LOSSES_AND_ACCURACIES])
 
 
 def write_model(zoo: Path, out: Path, model: Model) -> int:
     folder = out / model.name
-    runs.put_records(zoo, model.node, folder)
-    if model.keys is None:
-        runs.put_checkpoints(zoo, model.node, folder, model.epochs)
-    else:
-        for epoch in model.epochs:
-            path = paths.checkpoint(folder, epoch)
-            path.parent.mkdir()
-            path.write_bytes(files.torch_bytes(state(zoo, model.id, epoch, model.keys)))
-    tables.write(folder / PROGRESS, progress(paths.result(folder)))
-    runs.put_optimizers(zoo, model.node, folder, model.epochs)
+    runs.put_records(zoo, model.id, folder)
+    for epoch in model.epochs:
+        own = None if model.rekeyed else runs.files_of(zoo).checkpoint(model.id, epoch)
+        found = bytes(files.torch_bytes(state(zoo, model.id, epoch, model.keys))) if own is None else own
+        runs.put(found, paths.checkpoint(folder, epoch))
+    tables.write(folder / PROGRESS, progress(zoo, model.id))
+    runs.put_optimizers(zoo, model.id, folder, model.epochs)
     return len(model.epochs)
 
 

@@ -3,12 +3,16 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from zoo.dataset.dataset import ZooDataset
+from zoo.dataset.network import key_of
 from zoo.disk import files
 from zoo.errors import ZooError
-from zoo.exports import runs
 from zoo.exports.content import Content
 from zoo.exports.format import Format, Options
 from zoo.exports.layers import Layer, chain
@@ -41,12 +45,24 @@ def convolutions(layers: Sequence[Layer]) -> list[Layer]:
 
 def models(content: Content, layers: Sequence[Layer]) -> list[Model]:
     keys = keys_of(content, len(layers))
+    source, defaults = content.dataset.source, cache(functools.partial(built_with, content.dataset))
     made = []
     for id, states in content.states.groupby("id"):
         results = list(zip(states["epoch"].tolist(), states["test_acc"].tolist(), strict=True))
         node = states["node"].iloc[0]
-        made.append(Model(int(id), node, keys, config(layers, runs.params(content.zoo, node), content), results))
+        params = defaults(key_of(source, int(id)), int(id)) | source.params(int(id))
+        made.append(Model(int(id), node, keys, config(layers, params, content), results))
     return made
+
+
+def built_with(dataset: ZooDataset, key: str, id: int) -> dict[str, Any]:
+    """What is fixed in the class of a model, if that is known here; the same for all models with this `key`."""
+    try:
+        modules = dataset.untrained(id).modules()
+    except ZooError:
+        return {}
+    found = [module for module in modules if isinstance(module, nn.Conv2d)]
+    return {"model.stride": [conv.stride[0] for conv in found], "model.padding": [conv.padding[0] for conv in found]}
 
 
 def keys_of(content: Content, convolutions: int) -> list[str]:
@@ -55,7 +71,7 @@ def keys_of(content: Content, convolutions: int) -> list[str]:
 
 
 def config(layers: Sequence[Layer], params: dict[str, Any], content: Content) -> dict[str, Any]:
-    """The network as the Wild Park describes it, of what its params.json says of it under `model.`."""
+    """The network as the Wild Park describes it. `params`: what is known of it, under `model.`."""
     kernels = [layer.weight.shape[-1] for layer in layers]
     return {
         "n_layers": len(layers),
