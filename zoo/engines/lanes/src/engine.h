@@ -80,6 +80,21 @@ class Engine {
     for (const Group& g : groups_) evaluate_group(g, samples, to);
   }
 
+  // The logits [models, samples, classes].
+  void outputs(const Samples& samples, float* out) {
+    const FlushDenormals flush;
+    for (const Group& g : groups_) {
+      network_.prepare(g.lane_params(lane_params_), true);
+      for (int r = 0; r < g.layout.rounds(samples.count); r++) {
+        const Logits logits = logits_of(g, in_sequence(g, samples, r, samples.count));
+        g.layout.each_sample(r, samples.count, [&](int m, int sample, int lane) {
+          float* to = out + (int64_t(g.first_model + m) * samples.count + sample) * logits.classes;
+          for (int c = 0; c < logits.classes; c++) to[c] = logits.values[c][lane];
+        });
+      }
+    }
+  }
+
  private:
   // The mean gradient of the batch's losses.
   void find_gradients(Group& g, const Samples& samples, const Batch& batch, const DropoutStep& step, Tally& tally) {
@@ -119,7 +134,7 @@ class Engine {
     Tally tally;
     for (int r = 0; r < g.layout.rounds(samples.count); r++) {
       const LaneSamples chosen = in_sequence(g, samples, r, samples.count);
-      const Logits logits = g.layout.spread() ? network_.evaluate(chosen) : network_.evaluate_shared(chosen.image[0]);
+      const Logits logits = logits_of(g, chosen);
       const Vec losses = cross_entropy(logits, chosen.label, zero(), nullptr);
       const Ranking ranking = rank(logits, tolerance);
       tally.add(g.layout, r, samples.count, losses, bits(both(equal(ranking.best, chosen.label), negate(ranking.near_tie))));
@@ -127,6 +142,10 @@ class Engine {
     }
     tally.report(g, samples.count, to.mean_loss, to.correct);
     g.layout.each_sample(0, 1, [&](int m, int, int lane) { to.tie_tolerance[g.first_model + m] = tolerance[lane]; });
+  }
+
+  Logits logits_of(const Group& g, const LaneSamples& chosen) {
+    return g.layout.spread() ? network_.evaluate(chosen) : network_.evaluate_shared(chosen.image[0]);
   }
 
   // The first `count` samples, as evaluation gives them to the lanes.
