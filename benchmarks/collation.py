@@ -25,7 +25,7 @@ STEPS = """
 import sys, time
 from pathlib import Path
 
-from zoo.analysis.analyze import analyze
+from zoo.analysis.analyze import summarise_zoo
 from zoo.collation.collate import collate
 from zoo.disk.folders import zip_folder
 from zoo.publication.readme import document
@@ -35,7 +35,7 @@ zoo.mkdir()
 times = [time.perf_counter()]
 missing = collate(sweep, zoo)
 times.append(time.perf_counter())
-document(zoo, analyze(zoo, zoo.name, missing))
+document(zoo, summarise_zoo(zoo, zoo.name, missing))
 times.append(time.perf_counter())
 zip_folder(zoo, zoo.with_suffix(".zip"))
 times.append(time.perf_counter())
