@@ -56,7 +56,8 @@ def chosen_analyses(config: DictConfig) -> "list[Analysis]":
     from zoo.analysis.analysis import Analysis
 
     found = []
-    for name, options in (OmegaConf.to_container(config, resolve=True) or {}).items():  # type: ignore[union-attr]
+    chosen: dict[str, Any] = OmegaConf.to_container(config, resolve=True) if config else {}  # type: ignore[assignment]
+    for name, options in chosen.items():
         if not isinstance(options, dict) or "_target_" not in options:
             raise ZooError(f"analysis.{name} is no analysis: choose it by analysis=[{name}], from conf/analysis")
         target = options.pop("_target_")
@@ -64,7 +65,7 @@ def chosen_analyses(config: DictConfig) -> "list[Analysis]":
             function = get_method(target)
         except Exception as error:  # whatever the import of a user's module raises
             raise ZooError(f"analysis.{name}: can't import {target} ({one_line(error)})") from error
-        found.append(Analysis(str(name), function, {str(key): value for key, value in options.items()}))
+        found.append(Analysis(name, function, options))
         found[-1].require_sound()
     return found
 

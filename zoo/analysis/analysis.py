@@ -10,7 +10,7 @@ from typing import Any
 from zoo.analysis.results import Results
 from zoo.errors import ZooError
 
-FOLDER = "checkpoints"
+SCRATCH = "scratch"
 """The parameter by which a function asks for a folder: what it puts there stays until its analysis is complete, so that
 an analysis that was interrupted goes on from it."""
 
@@ -26,20 +26,20 @@ class Analysis:
     def require_sound(self) -> None:
         """Raise ZooError for an option that the function has not, or for one that it needs."""
         known = list(inspect.signature(self.function).parameters.values())[1:]
-        names = [parameter.name for parameter in known if parameter.name != FOLDER]
+        names = [parameter.name for parameter in known if parameter.name != SCRATCH]
         for option in self.options:
             if option not in names:
                 raise ZooError(
                     f"analysis.{self.name}.{option}: no such option, choose from {', '.join(names) or 'none'}"
                 )
         for parameter in known:
-            if parameter.default is parameter.empty and parameter.name not in {*self.options, FOLDER}:
+            if parameter.default is parameter.empty and parameter.name not in {*self.options, SCRATCH}:
                 raise ZooError(f"analysis.{self.name} needs the option {parameter.name}")
 
     @property
     def goes_on(self) -> bool:
         """Whether it can go on after an interruption."""
-        return FOLDER in inspect.signature(self.function).parameters
+        return SCRATCH in inspect.signature(self.function).parameters
 
     def description(self) -> dict[str, Any]:
         """What decides what is found, but for the zoo: equal analyses of equal zoos need not be made twice."""
@@ -51,4 +51,4 @@ class Analysis:
 
     def __call__(self, dataset: Any, folder: Path) -> Results:
         """`folder`: for what an interrupted one goes on from."""
-        return self.function(dataset, **self.options, **({FOLDER: folder} if self.goes_on else {}))
+        return self.function(dataset, **self.options, **({SCRATCH: folder} if self.goes_on else {}))
