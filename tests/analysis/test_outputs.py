@@ -10,6 +10,7 @@ from torch import Tensor
 from zoo import ZooDataset
 from zoo.analysis import outputs
 from zoo.analysis.outputs import States
+from zoo.format.architecture import Architecture
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +73,7 @@ def test_activations(dataset: ZooDataset, states: States) -> None:
 
 
 def test_parameters_are_without_running_statistics() -> None:
-    class Fake:
-        class architecture:  # noqa: N801
-            length = 6
-
-            class _Entry:
-                def __init__(self, start: int, length: int, kind: str):
-                    self.start, self.length, self.kind = start, length, kind
-
-            tensors = [_Entry(0, 2, "parameter"), _Entry(2, 3, "buffer"), _Entry(5, 1, "parameter")]
-
-    assert outputs.parameters(Fake(), torch.arange(6.0)).tolist() == [0, 1, 5]
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.BatchNorm1d(2))
+    architecture = Architecture.of(network)
+    found = outputs.parameters(architecture, torch.arange(float(architecture.length)))
+    assert found.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]  # then two means, two variances and a counter

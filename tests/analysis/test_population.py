@@ -61,9 +61,10 @@ def test_agreement_is_a_share_of_images(dataset: ZooDataset, found: Results) -> 
 
 
 def linear_cka(x: np.ndarray, y: np.ndarray) -> float:
-    """Kornblith et al. 2019, equation 5: of features [images, any], centred."""
-    x, y = x - x.mean(0), y - y.mean(0)
-    return float(np.linalg.norm(y.T @ x) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
+    """Kornblith et al. 2019, equations 3 and 4, as they stand there: of features [images, any]."""
+    k, l = x @ x.T, y @ y.T  # noqa: E741
+    h = np.eye(len(x)) - 1 / len(x)
+    return float(np.trace(k @ h @ l @ h) / np.sqrt(np.trace(k @ h @ k @ h) * np.trace(l @ h @ l @ h)))
 
 
 def test_alignment_is_kornblith_et_als(dataset: ZooDataset, found: Results) -> None:

@@ -18,10 +18,12 @@ from zoo.dataset import forward
 from zoo.dataset.dataset import ZooDataset
 from zoo.dataset.network import key_of
 from zoo.engines import lanes
+from zoo.format.architecture import Architecture
 
 MODELS_AT_ONCE = 64  # of the engine: four full packs of the widest registers
+STATES_AT_ONCE = 1024  # read from the file
 BYTES = 2**27  # of logits or activations at once
-VMAP_MODELS, VMAP_IMAGES = 32, 256  # at once: the fastest for CNN-s and ResNet-18 alike, and little memory
+VMAP_MODELS, VMAP_IMAGES = 32, 256  # at once
 
 UNSEEN = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.Flatten, nn.Identity)
 """Layers that in evaluation change nothing but shapes: models with and without them have the same activations."""
@@ -58,9 +60,20 @@ def logits(dataset: ZooDataset, states: States, images: Tensor) -> Iterator[tupl
     """
     for places in alike(dataset, states):
         network = dataset.untrained(int(states.models[places[0]]))
-        layers = engine_layers(network, images)
-        found = by_torch(dataset, states, images, network, places)
-        yield from found if layers is None else by_engine(dataset, states, images, layers, places)
+        for part in forward.chunks(len(places), STATES_AT_ONCE):
+            chosen = places[part]
+            weights = states[chosen].weights(dataset)
+            for found, outputs in logits_of(network, dataset.architecture, weights, images):
+                yield chosen[found], outputs
+
+
+def logits_of(
+    network: nn.Module, architecture: Architecture, weights: Tensor, images: Tensor
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """The same of networks that differ in nothing but their weights [models, length]."""
+    layers = engine_layers(network, images)
+    parts = by_torch if layers is None else by_engine
+    return parts(layers or [network], architecture, weights, images)
 
 
 def alike(dataset: ZooDataset, states: States) -> list[np.ndarray]:
@@ -77,7 +90,7 @@ def alike(dataset: ZooDataset, states: States) -> list[np.ndarray]:
 
 def engine_layers(network: nn.Module, images: Tensor) -> list[nn.Module] | None:
     """The layers for the CPU engine; None if it can't compute this network."""
-    if not lanes.available() or images.device.type != "cpu":
+    if not lanes.available() or images.device.type != "cpu" or not len(images):
         return None
     try:
         layers = lanes.chain(network)
@@ -87,19 +100,20 @@ def engine_layers(network: nn.Module, images: Tensor) -> list[nn.Module] | None:
 
 
 def by_engine(
-    dataset: ZooDataset, states: States, images: Tensor, layers: Sequence[nn.Module], places: np.ndarray
+    layers: Sequence[nn.Module], architecture: Architecture, weights: Tensor, images: Tensor
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Each thread computes a few packs at a time: the engine leaves the interpreter to others meanwhile."""
-    classes = lanes.classes(layers, images.shape[1:])
-    size = max(1, min(MODELS_AT_ONCE, -(-len(places) // cpu_count()), BYTES // (4 * classes * max(1, len(images)))))
-    images = images.contiguous()
+    bytes_of_one = 4 * lanes.classes(layers, images.shape[1:]) * len(images)
+    size = max(1, min(MODELS_AT_ONCE, -(-len(weights) // cpu_count()), BYTES // bytes_of_one))
+    images, trained = images.contiguous(), parameters(architecture, weights)
 
     def outputs(part: np.ndarray) -> Tensor:
         engine = lanes.Engine(layers, images.shape[1:], len(part))
-        engine.parameters = parameters(dataset, states[part].weights(dataset))
+        engine.parameters = trained[part]
         return torch.from_numpy(engine.outputs(images))
 
-    parts = [places[part] for part in forward.chunks(len(places), size)]
+    places = np.arange(len(weights))
+    parts = [places[part] for part in forward.chunks(len(weights), size)]
     yield from zip(parts, in_threads(outputs, parts), strict=True)
 
 
@@ -115,18 +129,17 @@ def in_threads(job: Callable[[np.ndarray], Tensor], parts: Sequence[np.ndarray])
 
 
 def by_torch(
-    dataset: ZooDataset, states: States, images: Tensor, network: nn.Module, places: np.ndarray
+    networks: Sequence[nn.Module], architecture: Architecture, weights: Tensor, images: Tensor
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    many = forward.Many(network, dataset.architecture)
-    for part in forward.chunks(len(places), VMAP_MODELS):
-        chosen = places[part]
-        yield chosen, many.outputs(states[chosen].weights(dataset), images, VMAP_IMAGES)
+    many, places = forward.Many(networks[0], architecture), np.arange(len(weights))
+    for part in forward.chunks(len(weights), VMAP_MODELS):
+        yield places[part], many.outputs(weights[part], images, VMAP_IMAGES)
 
 
-def parameters(dataset: ZooDataset, weights: Tensor) -> Tensor:
+def parameters(architecture: Architecture, weights: Tensor) -> Tensor:
     """Of weights [..., length], those that are trained [..., parameters]: without the running statistics of norms."""
-    parts = [(entry.start, entry.length) for entry in dataset.architecture.tensors if entry.kind == "parameter"]
-    if sum(length for _, length in parts) == dataset.architecture.length:
+    parts = [(entry.start, entry.length) for entry in architecture.tensors if entry.kind == "parameter"]
+    if sum(length for _, length in parts) == architecture.length:
         return weights
     return torch.cat([weights[..., start : start + length] for start, length in parts], dim=-1)
 
