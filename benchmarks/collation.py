@@ -28,7 +28,7 @@ STEPS = """
 import sys, time
 from pathlib import Path
 
-from zoo.analysis.analyze import analyze
+from zoo.analysis.analyze import summarise_zoo
 from zoo.collation.collate import collate
 from zoo.disk.folders import zip_folder
 from zoo.format import manifest
@@ -39,7 +39,7 @@ zoo.mkdir()
 times = [time.perf_counter()]
 missing = collate(sweep, zoo)
 times.append(time.perf_counter())
-document(zoo, analyze(zoo, zoo.name, missing))
+document(zoo, summarise_zoo(zoo, zoo.name, missing))
 times.append(time.perf_counter())
 manifest.write(zoo)
 times.append(time.perf_counter())

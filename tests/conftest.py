@@ -86,7 +86,7 @@ def zoo(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def without_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures of a zoo are made but not drawn, which takes half the time of making a tiny one."""
-    monkeypatch.setattr("zoo.analysis.figures.save", lambda path, figure: files.write_bytes(path, b""))
+    monkeypatch.setattr("zoo.analysis.style.write", lambda path, figure: files.write_bytes(path, b""))
 
 
 @pytest.fixture(scope="session")

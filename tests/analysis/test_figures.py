@@ -6,7 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.format.test_escape import NASTY
-from zoo.analysis.figures import BOXES, ORANGE, accuracy_over_epochs, final_accuracy, save
+from zoo.analysis.figures import BOXES, accuracy_over_epochs, final_accuracy
+from zoo.analysis.style import ORANGE, write
 from zoo.format.escape import one_line
 
 
@@ -43,15 +44,15 @@ def test_51_epochs_are_26_boxes_from_0_to_50() -> None:
 def test_the_histogram_counts_every_model(tmp_path: Path, accuracies: list[float]) -> None:
     figure = final_accuracy(pd.Series(accuracies, dtype=float), "title")
     assert sum(bar.get_height() for bar in figure.axes[0].patches) == len(accuracies)
-    save(tmp_path / "figure.png", figure)
+    write(tmp_path / "figure.png", figure)
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_test_images_the_figures_say_so_or_are_empty(tmp_path: Path) -> None:
     final = final_accuracy(pd.Series([np.nan, np.nan]), "title")
     assert [text.get_text() for text in final.axes[0].texts] == ["there are no test images"]
-    save(tmp_path / "final.png", final)
-    save(tmp_path / "epochs.png", accuracy_over_epochs(states(2, 2).assign(test_acc=np.nan), "title"))
+    write(tmp_path / "final.png", final)
+    write(tmp_path / "epochs.png", accuracy_over_epochs(states(2, 2).assign(test_acc=np.nan), "title"))
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # of letters that the font lacks

@@ -516,6 +516,15 @@ def test_evaluation(network):
         assert result.correct[k] == (logits.argmax(1) == y).sum()
 
 
+@pytest.mark.parametrize("count", [1, 5, 19])
+def test_outputs(count):
+    models, (x, _) = seeded(lambda: cnn_s(rate=0.5), count), data((1, 28, 28), n=21)
+    outputs = pack(models, (1, 28, 28)).outputs(x)
+    with torch.no_grad():
+        expected = torch.stack([model.eval()(x) for model in models])
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+
+
 def constant_logits(*logits: float) -> nn.Sequential:
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, len(logits)))
     with torch.no_grad():

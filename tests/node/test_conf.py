@@ -8,13 +8,17 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 
+from zoo.analyze import chosen_analyses
 from zoo.installation import CONF
 from zoo.node.build import build, build_model, build_schedule
 from zoo.node.grid import Grid
 
 CHOICES = sorted(
-    (path.parent.name, path.stem) for path in CONF.glob("*/*.yaml") if path.parent.name not in ("hydra", "zoo")
+    (path.parent.name, path.stem)
+    for path in CONF.glob("*/*.yaml")
+    if path.parent.name not in ("hydra", "zoo", "analysis")
 )
+ANALYSES = sorted(path.stem for path in CONF.glob("analysis/*.yaml"))
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
@@ -40,7 +44,14 @@ def test_analyze_composes() -> None:
         assert "sweep" in compose("analyze")
 
 
+@pytest.mark.parametrize("name", ANALYSES)
+def test_analysis(name: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        [found] = chosen_analyses(compose("analyze", [f"analysis=[{name}]"]).analysis)
+    assert found.name == name and callable(found.function)
+
+
 def test_every_yaml_says_what_it_is() -> None:
     for path in Path(CONF).glob("*/*.yaml"):
-        first = path.read_text().splitlines()[0]
+        first = path.read_text().removeprefix(f"# @package analysis.{path.stem}\n").splitlines()[0]
         assert first.startswith("# "), f"{path} has no comment in its first line"

@@ -1,22 +1,17 @@
 """Figures of a zoo, each drawn from one of its tables."""
 
 import math
-import textwrap
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from zoo.disk import files
-from zoo.format.escape import one_line
+from zoo.analysis.style import BLUE, ORANGE, canvas
 
 BOXES = 26  # at most: every other one of 51 epochs
-TITLE_WIDTH = 70  # characters
 FEW = 20  # models, of which each is drawn as a dot
-BLUE, PALE_BLUE, ORANGE = "#2b6ca3", "#cfe0ef", "#d9822b"
+PALE_BLUE = "#cfe0ef"
 STYLE: dict[str, Any] = {
     "patch_artist": True,
     "boxprops": {"facecolor": PALE_BLUE, "edgecolor": BLUE},
@@ -66,17 +61,3 @@ def final_accuracy(accuracies: pd.Series, title: str) -> Figure:
     axes.margins(y=0.2)  # room for the legend
     axes.legend(frameon=False, loc="upper left")
     return figure
-
-
-def canvas(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot(axisbelow=True)
-    # a name may hold dollars, which are no formula
-    axes.set_title(textwrap.fill(one_line(title), TITLE_WIDTH), pad=12, parse_math=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", alpha=0.3)
-    return figure, axes
-
-
-def save(path: Path, figure: Figure) -> None:
-    files.write(path, lambda file: figure.savefig(file, format="png", dpi=150))

@@ -208,6 +208,11 @@ def weights_shard(zoo: Path, number: int, count: int) -> Path:
     return zoo / f"weights-{number:05d}-of-{count:05d}.safetensors"
 
 
+def all_weights(zoo: Path) -> list[Path]:
+    """The files that hold them."""
+    return sorted(zoo.glob("weights*.safetensors"))
+
+
 def weights_index(zoo: Path) -> Path:
     """Which models lie in which of these files."""
     return zoo / "weights.safetensors.index.json"
@@ -246,6 +251,48 @@ def accuracy_over_epochs(zoo: Path) -> Path:
 def final_accuracy(zoo: Path) -> Path:
     """The figure of final test accuracies."""
     return zoo / "analysis" / "final_accuracy.png"
+
+
+def analysis(zoo: Path, name: str) -> Path:
+    """What an analysis found: a folder."""
+    return zoo / "analysis" / name
+
+
+def analyses(zoo: Path) -> list[Path]:
+    """The folders of all analyses that the zoo has, by name."""
+    return sorted(record.parent for record in (zoo / "analysis").glob("*/analysis.json"))
+
+
+def analysis_record(folder: Path) -> Path:
+    """What was analysed, with which options, and numbers that were found: the mark of an analysis that is complete."""
+    return folder / "analysis.json"
+
+
+def analysis_error(zoo: Path, name: str) -> Path:
+    """Why an analysis failed, if it did."""
+    return zoo / "analysis" / f"{name}_error.txt"
+
+
+def annotations(folder: Path) -> Path:
+    """The columns that an analysis adds to the table of models."""
+    return folder / "models.csv"
+
+
+def table(folder: Path, name: str) -> Path:
+    return folder / f"{name}.csv"
+
+
+def picture(folder: Path, name: str, kind: str) -> Path:
+    return folder / f"{name}.{kind}"
+
+
+def arrays(folder: Path, name: str) -> Path:
+    return folder / f"{name}.safetensors"
+
+
+def interrupted(zoo: Path, name: str) -> Path:
+    """What an analysis that takes long has done so far, beside the zoo, until it is complete."""
+    return zoo.with_name(f".{zoo.name}.analysis") / name
 
 
 def archive(zoo: Path) -> Path:

@@ -297,3 +297,9 @@ def table_in(path: Path | str, content: bytes, types: Mapping[str, type]) -> pd.
         if not isinstance(table.index, pd.RangeIndex):
             raise damaged(path, "its rows are longer than its header")
     return table
+
+
+def read_cells(path: Path) -> pd.DataFrame:
+    """A table as it is written: every cell a text, and '' if it is empty. `write` gives the same file again."""
+    with reading(path), checking(path):
+        return pd.read_csv(path, dtype=str, keep_default_na=False)

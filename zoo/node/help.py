@@ -19,7 +19,7 @@ def choices() -> str:
 def choices_in(search_path: str) -> str:
     """Of Hydra's config loader, whose search path this is."""
     loader = GlobalHydra.instance().config_loader()
-    groups = sorted(set(options(loader, "", ObjectType.GROUP)) - {"hydra"})
+    groups = sorted(set(options(loader, "", ObjectType.GROUP)) - {"hydra", "analysis"})
     return "\n".join(f"{group}: {', '.join(sorted(options(loader, group)))}" for group in groups)
 
 

@@ -384,6 +384,7 @@ def report(zoo: Path, summary: Mapping[str, Any]) -> str:
         [
             f"{count(summary['models'], 'model')}, {count(summary['states'], 'state')}",
             *status(summary),
+            *(f"analysis {name} failed: {one_line(reason)}" for name, reason in summary.get("failed", {}).items()),
             "test accuracy of finished models, in %: mean {mean}, std {std}, min {min}, max {max}".format(**accuracy),
             f"zoo      {one_line(paths.readme(zoo))}",
             f"figures  {one_line(paths.accuracy_over_epochs(zoo))}",

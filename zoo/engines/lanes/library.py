@@ -35,6 +35,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "lanes_train": (None, [ENGINE, STRUCTURE, STRUCTURE, DOUBLES, INTEGERS]),
     "lanes_gradients": (None, [ENGINE, STRUCTURE, STRUCTURE, FLOATS, DOUBLES]),
     "lanes_evaluate": (None, [ENGINE, STRUCTURE, STRUCTURE]),
+    "lanes_outputs": (None, [ENGINE, STRUCTURE, FLOATS]),
     "lanes_function": (None, [c_int, FLOATS, FLOATS, c_int64]),
     "lanes_dropout_factors": (None, [KEYS, FLOATS, c_uint64, c_int, c_int, c_int, FLOATS]),
     "lanes_peak": (c_double, [c_double]),

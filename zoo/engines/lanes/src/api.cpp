@@ -77,6 +77,8 @@ EXPORT void lanes_gradients(Engine* engine, const Samples* samples, const Visits
 
 EXPORT void lanes_evaluate(Engine* engine, const Samples* samples, const Evaluation* to) { engine->evaluate(*samples, *to); }
 
+EXPORT void lanes_outputs(Engine* engine, const Samples* samples, float* out) { engine->outputs(*samples, out); }
+
 // For tests: an elementary function over n numbers.
 EXPORT void lanes_function(int which, const float* in, float* out, int64_t n) {
   switch (static_cast<Function>(which)) {

@@ -80,6 +80,21 @@ class Engine {
     for (const Group& g : groups_) evaluate_group(g, samples, to);
   }
 
+  // The logits [models, samples, classes].
+  void outputs(const Samples& samples, float* out) {
+    const FlushDenormals flush;
+    for (const Group& g : groups_) {
+      network_.prepare(g.lane_params(lane_params_), true);
+      for (int r = 0; r < g.layout.rounds(samples.count); r++) {
+        const Logits logits = evaluated(g, in_sequence(g, samples, r)).logits;
+        g.layout.each_sample(r, samples.count, [&](int m, int sample, int lane) {
+          float* to = out + (int64_t(g.first_model + m) * samples.count + sample) * logits.classes;
+          for (int c = 0; c < logits.classes; c++) to[c] = logits.values[c][lane];
+        });
+      }
+    }
+  }
+
  private:
   // The mean gradient of the batch's losses.
   void find_gradients(Group& g, const Samples& samples, const Batch& batch, const DropoutStep& step, Tally& tally) {
@@ -118,7 +133,7 @@ class Engine {
     Tally tally;
     for (int r = 0; r < g.layout.rounds(samples.count); r++) {
       const LaneSamples chosen = in_sequence(g, samples, r);
-      const auto [logits, deviation] = g.layout.spread() ? network_.evaluate(chosen) : network_.evaluate_shared(chosen.image[0]);
+      const auto [logits, deviation] = evaluated(g, chosen);
       const Vec tolerance = tie_tolerance(deviation, to.deviations);
       const Vec losses = cross_entropy(logits, chosen.label, zero(), nullptr);
       const Ranking ranking = rank(logits, tolerance);
@@ -129,6 +144,10 @@ class Engine {
       if (bits(ranking.near_tie)) note_near_ties(g, r, samples.count, bits(ranking.near_tie), logits, to);
     }
     tally.report(g, samples.count, to.mean_loss, to.correct);
+  }
+
+  Evaluated evaluated(const Group& g, const LaneSamples& chosen) {
+    return g.layout.spread() ? network_.evaluate(chosen) : network_.evaluate_shared(chosen.image[0]);
   }
 
   // All samples, as evaluation gives them to the lanes.

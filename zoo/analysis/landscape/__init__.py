@@ -1,0 +1,1 @@
+"""The loss landscape around and between models: the annotations of the Phase Transition zoos."""
