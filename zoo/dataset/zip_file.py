@@ -7,6 +7,7 @@ import io
 import json
 import struct
 import zipfile
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -114,15 +115,25 @@ class ZooZip(ZooSource):
             return zipfile.ZipFile(self.archive.open(info))
 
     def params(self, model: int) -> dict[str, Any]:
+        return json_object_in(*self.of_run(self.node(model), paths.params))
+
+    def optimizer(self, model: int, epoch: int) -> bytes | None:
         node = self.node(model)
+        file = paths.optimizer(Path(node), epoch)
+        kept = self.has(paths.runs(self.root) / file) if self.runs is None else file.as_posix() in self.runs.NameToInfo
+        return self.of_run(node, lambda run: paths.optimizer(run, epoch))[1] if kept else None
+
+    def of_run(self, node: str, place: Callable[[Path], Path]) -> tuple[Path, bytes]:
+        """A file of a run, and its content."""
         if self.runs is None:
-            return self.json(paths.params(paths.runs(self.root) / node))
-        path = paths.params(paths.runs_archive(self.root) / node)
+            path = place(paths.runs(self.root) / node)
+            return path, self.content(path)
+        path = place(paths.runs_archive(self.root) / node)
         with checking(path):
-            info = self.runs.getinfo(paths.params(Path(node)).as_posix())
+            info = self.runs.getinfo(place(Path(node)).as_posix())
             if info.file_size > LARGEST:
                 raise ValueError(f"it would take {info.file_size:,} bytes")
-            return json_object_in(path, self.runs.read(info))
+            return path, self.runs.read(info)
 
     def images(self) -> Images:
         path = paths.images(self.root)
