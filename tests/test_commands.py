@@ -168,7 +168,7 @@ def test_help_reads_well(tmp_path: Path) -> None:
     assert done.returncode == 0
     for text in (
         "python train.py -m optim.lr=1e-3,1e-4",
-        "model: cnn_large, cnn_small, cnn_strided, resnet18",
+        "model: cnn_large, cnn_park, cnn_small, cnn_strided, resnet18",
         "batch_size: 10",
     ):
         assert text in done.stdout

@@ -27,6 +27,7 @@ for number, folder in enumerate(MAKES):
     ALLOWED[folder] = {*GROUND, *MAKES[:number]}
 for number, folder in enumerate(USES):
     ALLOWED[folder] = {*GROUND, *USES[:number]}
+ALLOWED["node"] |= {"foreign", "dataset"}  # in one module: training can start from any zoo that can be opened
 ALLOWED["collation"] = {*GROUND, "node", "run"}  # joins the wings
 ALLOWED["curation"] = {*GROUND, *MAKES, "collation", *USES}  # checks, unites and cuts zoos; trains some again
 ALLOWED["__init__"] = {"dataset"}
@@ -63,6 +64,15 @@ def test_nothing_imports_what_stands_after_it() -> None:
         own = folder_of(path)
         imported = {name.split(".")[1] for name in imports(path) if name.startswith("zoo.")}
         assert imported <= {own, *ALLOWED[own], "ZooDataset"}, f"{path} imports {imported - ALLOWED[own] - {own}}"
+
+
+def test_of_those_that_make_zoos_one_module_opens_some() -> None:
+    opening = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if folder_of(path) in MAKES and {name.split(".")[1] for name in imports(path) if name.count(".")} & set(USES)
+    }
+    assert opening == {"node/parent_zoo.py"}
 
 
 def test_reading_a_zoo_needs_neither_hydra_nor_lightning() -> None:

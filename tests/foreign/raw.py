@@ -91,6 +91,17 @@ def write_model(
     return run
 
 
+def write_optimizers(run: Path, kind: Callable[..., torch.optim.Optimizer] = torch.optim.Adam) -> None:
+    """As the released generator saves them: the optimizer's own state, after a step at each epoch but the first."""
+    model = CNNSmall(1)
+    optimizer = kind(model.parameters(), lr=0.0003)
+    for path in sorted(run.glob("checkpoint_*/optimizer")):
+        torch.save(optimizer.state_dict(), path)
+        for parameter in model.parameters():
+            parameter.grad = torch.rand_like(parameter)
+        optimizer.step()
+
+
 def released(root: Path, models: int = 4, epochs: int = 2, padded: bool = True, large: bool = False) -> Path:
     """A zoo of CNN-s (or CNN-l) models, half of them with dropout, in the layout of 2022."""
     root.mkdir(parents=True)

@@ -60,7 +60,7 @@ def test_unknown_activation() -> None:
         CNNSmall(1, activation="tahn")
 
 
-@pytest.mark.parametrize("source", ["cnn.py", "resnet.py"])
+@pytest.mark.parametrize("source", ["cnn.py", "park.py", "resnet.py"])
 def test_architectures_import_without_the_project(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "zoo"]:
         monkeypatch.setitem(sys.modules, name, None)  # as if there were none: an import raises ImportError

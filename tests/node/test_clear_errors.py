@@ -42,6 +42,7 @@ SINGLE_OR_SWEPT = pytest.mark.parametrize(
         ("seed=99999999999999999999999", "must not be greater than"),
         ("~init", "init=None: the config must have this group"),
         ("~optim.name", "the YAML file of this optim has no `name`"),
+        ("optim=${parent:optim}", "before the zoo is opened. Type its name, as in optim=NAME; values in it can be"),
         ("data.size=${model.pixels}", "data.size: Interpolation key 'model.pixels' not found"),
         ("sweeps=null", "sweeps=None: must be a folder"),
         ("zoo.name=null", "zoo.name=None: must be a folder's name"),

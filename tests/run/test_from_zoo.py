@@ -1,7 +1,9 @@
 """Training that goes on from states of a zoo, by either engine, in packs, after a kill."""
 
+import functools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import prepare, train_sweep
+from tests.foreign import raw
 from tests.run.test_run import Interruption, assert_same_states
 from zoo import ZooDataset
 from zoo.analyze import make_zoo
@@ -53,6 +56,33 @@ def test_a_fresh_optimizer_and_one_that_goes_on(zoo: Path, tmp_path: Path, engin
     assert not torch.equal(
         read_state(on.run, 1)["module_list.0.weight"], read_state(fresh.run, 1)["module_list.0.weight"]
     )
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, functools.partial(torch.optim.SGD, momentum=0.9)])
+def test_longer_training_of_a_published_zoo(tmp_path: Path, optimizer: Callable[..., torch.optim.Optimizer]) -> None:
+    """By either engine the same, which go on with the optimizer that lies beside the state."""
+    root = raw.released(tmp_path / "raw", models=1)
+    [run] = [path for path in root.iterdir() if path.is_dir()]
+    is_adam = optimizer is torch.optim.Adam
+    own = raw.params(**{"optim::optimizer": "adam" if is_adam else "sgd", "training::batchsize": 20})
+    paths.params(run).write_text(json.dumps(own))
+    raw.write_optimizers(run, optimizer)
+    typed = [f"optim={'adam' if is_adam else 'sgd'}", "optim.lr=0.01", "batch_size=${parent:batch_size}"]
+    nodes = [
+        children(tmp_path / engine, root, "init.model=0", f"engine={engine}", *typed, *fresh)[0]
+        for engine in ("auto", "torch")
+        for fresh in ([], ["init.optimizer=false"])
+    ]
+    assert torch.equal(
+        read_state(nodes[0].run, 0)["module_list.0.weight"],
+        torch.load(paths.checkpoint(run, 2))["module_list.0.weight"],
+    )
+    on, fresh, torch_on, _ = [read_state(node.run, 2) for node in nodes]
+    for key, value in on.items():
+        assert torch.allclose(value, torch_on[key], atol=1e-4)
+    assert max((on[key] - fresh[key]).abs().max() for key in on) > 1e-3
+    step = read_training_state(nodes[0].run, 2)["optimizer"]["state"][0]["step"]
+    assert step == (6 if is_adam else 4)  # 2 steps and 2 epochs of 40 images in batches of 20; SGD counts none
 
 
 def test_a_schedule_starts_anew(zoo: Path, tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ class ZooSource:
     def params(self, model: int) -> dict[str, Any]:
         raise NotImplementedError
 
+    def optimizer(self, model: int, epoch: int) -> bytes | None:
+        raise NotImplementedError
+
     def require_whole(self) -> None:
         """Raise ZooError if anything contradicts the rest; of a large zoo, its tables are not yet read."""
         count, epochs, length = self.weights.shape
@@ -178,6 +181,12 @@ class ZooFolder(ZooSource):
 
     def params(self, model: int) -> dict[str, Any]:
         return self.runs.params(self.node(model))
+
+    def optimizer(self, model: int, epoch: int) -> bytes | None:
+        node = self.node(model)
+        if not self.runs.has(node, lambda run: paths.optimizer(run, epoch)):
+            return None
+        return self.runs.optimizer(node, self.runs.records(node)[epoch])
 
     def images(self) -> Images:
         require_file(paths.images(self.path))

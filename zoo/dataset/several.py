@@ -94,6 +94,10 @@ class Several:
         number = bisect.bisect(self.firsts, model) - 1
         return self.sources[number].params(model - self.firsts[number])
 
+    def optimizer(self, model: int, epoch: int) -> bytes | None:
+        number = bisect.bisect(self.firsts, model) - 1
+        return self.sources[number].optimizer(model - self.firsts[number], epoch)
+
     def images(self) -> Images:
         first, *others = (source.images() for source in self.sources)
         for source, images in zip(self.sources[1:], others, strict=True):

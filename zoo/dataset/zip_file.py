@@ -7,6 +7,7 @@ import io
 import json
 import struct
 import zipfile
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,9 @@ class ZooZip(ZooSource):
         if content is None:
             raise damaged(path, "it is missing")
         return json_object_in(path, content)
+
+    def optimizer(self, model: int, epoch: int) -> bytes | None:
+        return self.run_file(model, lambda run: paths.optimizer(run, epoch))
 
     def run_file(self, model: int, place: Place) -> bytes | None:
         """A file of a model's run; None if there is none."""

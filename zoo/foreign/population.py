@@ -71,6 +71,10 @@ class Population(ABC):
         """The content of the file of a state that is there, if that is a bare state dict; None otherwise."""
         return None
 
+    def optimizer(self, model: int, epoch: int) -> bytes | None:
+        """The file beside a state that has the optimizer's; None where none is kept."""
+        return None
+
     def vector_in(self, model: int, epoch: int, checkpoint: bytes) -> np.ndarray:
         """The vector in what `checkpoint` gave, without reading it again."""
         return self.vector(model, epoch)

@@ -75,7 +75,7 @@ def is_root(files: Container, folder: str) -> bool:
 
 PARAMS = paths.params(Path()).as_posix()
 RESULT = paths.result(Path()).as_posix()
-STATE_NAME = paths.checkpoint(Path(), 0).name
+STATE_NAME, OPTIMIZER_NAME = paths.checkpoint(Path(), 0).name, paths.optimizer(Path(), 0).name
 
 
 class Released(Population):
@@ -236,6 +236,13 @@ class Released(Population):
     def checkpoint(self, model: int, epoch: int) -> bytes | None:
         """None of a sparsified model: the sparse network is no file."""
         return None if self.others else self.files.read(self.name_of(model, epoch), STATE)
+
+    def optimizer(self, model: int, epoch: int) -> bytes | None:
+        """None of a sparsified model, too, whose optimizer has more parameters."""
+        if self.others or epoch not in self.checkpoints[self.nodes[model]]:
+            return None
+        name = f"{self.name_of(model, epoch).rpartition('/')[0]}/{OPTIMIZER_NAME}"
+        return self.files.read(name, STATE) if self.files.has(name) else None
 
     def file(self, model: int, epoch: int) -> str | None:
         return self.files.file(self.name_of(model, epoch))

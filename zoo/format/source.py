@@ -64,6 +64,9 @@ class Source(Protocol):
     def params(self, model: int) -> dict[str, Any]:
         """What the model's params.json holds. `config.model` is as conf/model has it, where the class is known here."""
 
+    def optimizer(self, model: int, epoch: int) -> bytes | None:
+        """The file that has the optimizer's state beside the model's at an epoch; None where none is kept."""
+
     def images(self) -> "Images":
         """The images that the models were trained on. Raises ZooError where there are none."""
 

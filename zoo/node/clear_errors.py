@@ -19,6 +19,7 @@ from zoo.errors import ZooError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"  # set to 1, it makes Hydra pass errors on instead of printing them
 ADDED_TWICE = r"Could not append to config\. An item is already at '(.+)'"
+GROUP_OF_PARENT = r"Error resolving interpolation '\$\{parent:([\w.]+)\}'"  # optim=${parent:optim}
 IS_FULL = os.environ.get(FULL_ERROR) == "1"  # the user wants to see every traceback
 
 
@@ -76,6 +77,11 @@ def message(error: BaseException, example: str = "") -> str | None:
         return unknown_key(error.__cause__) or f"{error}: {one_line(error.__cause__)}"
     if isinstance(error, ConfigCompositionException) and (added := re.search(ADDED_TWICE, str(error))):
         return f"+{added[1]}: the config has {added[1]} already. Leave out the plus"
+    if isinstance(error, ConfigCompositionException) and (group := re.search(GROUP_OF_PARENT, str(error))):
+        return (
+            f"${{parent:{group[1]}}}: which file of a group is taken is known before the zoo is opened. Type its name, "
+            f"as in {group[1]}=NAME; values in it can be the parent's, such as optim.lr=${{parent:optim.lr}}"
+        )
     if isinstance(error, HydraException):
         return str(error)
     if isinstance(error, OmegaConfBaseException):

@@ -27,6 +27,7 @@ STATE, OPTIMIZER, EPOCHS, STEPS = "_state_sha256", "_optimizer_sha256", "_epochs
 NOTED = "_noted"  # what is no part of it
 
 CHANGEABLE = ("name", "lr", "weight_decay")  # of an optimizer that goes on
+ZIP = ".zip"
 PATTERN = "*"  # in what is typed for init.model, it stands for several
 
 
@@ -58,7 +59,7 @@ def parent_of(init: Mapping[str, Any]) -> tuple["ParentZoo", int]:
     from zoo.node.parent_zoo import opened  # PyTorch takes seconds to import, and --help has no use for it
 
     others = "all other inits are init=glob(*,exclude=from_zoo)"  # of which a grid is often
-    for key, what in (("zoo", f"a zoo's folder; {others}"), ("model", "a node of it, or an id")):
+    for key, what in (("zoo", f"a zoo; {others}"), ("model", "a node of it, or an id")):
         if init.get(key) in (None, "???"):
             raise ZooError(f"init=from_zoo: give init.{key}, {what}")
     zoo = opened(Path(str(init["zoo"])))
@@ -80,20 +81,36 @@ def optimizer_of(config: Mapping[str, Any], zoo: "ParentZoo", id: int, epoch: in
         return {"optimizer": False}, None
     content = zoo.optimizer(id, epoch)
     if content is None:
-        return {"optimizer": False}, f"{zoo.path} keeps one at each model's last epoch, at most"
-    params = zoo.params(id)
-    try:
-        parents, init = params["config"]["optim"], params["config"]["init"]
-        same = unchangeable(parents) == unchangeable(config["optim"])
-        before = {key: int(init.get(key, 0)) for key in (EPOCHS, STEPS)}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(zoo.path / zoo.nodes[id], error) from error
-    if not same:
+        return {"optimizer": False}, f"{zoo.path} keeps {zoo.optimizers}"
+    trained = trained_here if zoo.is_trained_here(id) else trained_elsewhere
+    before = trained(config["optim"], zoo, id, epoch)
+    if before is None:
         return {"optimizer": False}, f"it is not the one that {zoo.path} was trained by, but for optim.lr and such"
     from zoo.disk.files import sha256
 
-    epochs, steps = before[EPOCHS] + epoch, before[STEPS] + epoch * zoo.steps_per_epoch(id)
+    epochs, steps = before
     return {"optimizer": True, OPTIMIZER: sha256(content), EPOCHS: epochs, STEPS: steps}, None
+
+
+def trained_here(optim: Mapping[str, Any], zoo: "ParentZoo", id: int, epoch: int) -> tuple[int, int] | None:
+    """How many epochs and steps an optimizer was trained up to an epoch; None if it is not like `optim`."""
+    params = zoo.params(id)
+    try:
+        parents, init = params["config"]["optim"], params["config"]["init"]
+        same = unchangeable(parents) == unchangeable(optim)
+        epochs, steps = (int(init.get(key, 0)) for key in (EPOCHS, STEPS))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(zoo.path / zoo.nodes[id], error) from error
+    return (epochs + epoch, steps + epoch * zoo.steps_per_epoch(id)) if same else None
+
+
+def trained_elsewhere(optim: Mapping[str, Any], zoo: "ParentZoo", id: int, epoch: int) -> tuple[int, int] | None:
+    """The same where params.json says little, and the optimizer's own file more. Raises ZooError if it is none."""
+    saved, params = zoo.saved_optimizer(id, epoch), zoo.params(id)
+    saved.state(zoo.parameter_shapes)
+    said = {key.removeprefix("optim."): params[key] for key in params if key.startswith("optim.")}
+    same = params.get("optim") == optim["name"] and unchangeable(said).items() <= unchangeable(optim).items()
+    return (epoch, saved.steps) if same and saved.is_of(optim) else None
 
 
 def unchangeable(optim: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +156,7 @@ def lineage(config: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     return {
         "parent": {
-            "zoo": Path(init["zoo"]).resolve().name,
+            "zoo": zoo_name(Path(init["zoo"])),
             "path": str(init["zoo"]),
             "checksums_sha256": init[NOTED]["checksums"],
             "node": init["model"],
@@ -148,6 +165,11 @@ def lineage(config: Mapping[str, Any]) -> dict[str, Any]:
             "optimizer_sha256": init.get(OPTIMIZER),
         }
     }
+
+
+def zoo_name(path: Path) -> str:
+    """Of a zoo's folder, or of a zip file of one."""
+    return path.resolve().name.removesuffix(ZIP)
 
 
 def notice(nodes: Sequence["Node"]) -> str | None:

@@ -73,7 +73,7 @@ class Node:
         """
         digest = hashlib.sha256(json.dumps(canonical(self.identity)).encode()).hexdigest()[:10]
         model, optim = self.config["model"], self.config["optim"]
-        parts = [model.get("activation"), self.config["init"]["name"], optim["name"]]
+        parts = [in_short(model.get("activation")), self.config["init"]["name"], optim["name"]]
         parts += [f"lr{short(optim['lr'])}"] if "lr" in optim else []
         parts += [f"wd{short(optim['weight_decay'])}"] if "weight_decay" in optim else []
         parts += [f"dropout{short(model['dropout'])}"] if "dropout" in model else []
@@ -166,6 +166,11 @@ def canonical(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
+
+
+def in_short(activation: Any) -> Any:
+    """Of a network whose layers have one each: all of them, once if they are the same."""
+    return "-".join(map(str, dict.fromkeys(activation))) if isinstance(activation, list) else activation
 
 
 def short(value: Any) -> str:

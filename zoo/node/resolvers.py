@@ -1,5 +1,6 @@
 """From Hydra's configs to plain ones, and what our configs may ask for, such as `${random_seed:}`."""
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from zoo.node.help import choices
 from zoo.node.node import Node, canonical, without
 from zoo.node.steps import total_steps
 from zoo.random import distinct_seed
+
+NEAREST = 8  # keys that an error names
 
 # What random seeds follow from: the factors of the published zoos, and what they were trained on.
 SEED_FACTORS = (
@@ -57,10 +60,11 @@ def random_seed(config: DictConfig) -> int:
 def parent_value(key: str, config: DictConfig) -> Any:
     """What the model that training starts from has for a key, such as `seed`. Raises ZooError if it has none."""
     zoo, id = parent_of(containers(config.init))
-    params = zoo.params(id)
-    if key not in params:
-        raise ZooError(f"${{parent:{key}}}: {zoo.nodes[id]} in {zoo.path} has no {key}")
-    return params[key]
+    values = {name: value for name, value in zoo.params(id).items() if not isinstance(value, dict) and "::" not in name}
+    if key not in values:
+        nearest = difflib.get_close_matches(key, values, n=NEAREST, cutoff=0)
+        raise ZooError(f"${{parent:{key}}}: {zoo.nodes[id]} in {zoo.path} has no {key}. It has {', '.join(nearest)}")
+    return values[key]
 
 
 # `${parent:seed}`: the seed of the model that training starts from; `${random_seed:}`: a seed of its own for each of

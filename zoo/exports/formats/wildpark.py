@@ -87,7 +87,7 @@ def config(layers: Sequence[Layer], params: dict[str, Any], content: Content) ->
 
 def per_layer(params: dict[str, Any], key: str, layers: int, default: Any = None) -> list[Any]:
     """A value for each layer, where all have one or each its own. Raises ZooError where it is not known."""
-    value = params.get(key, default)
+    value = default if params.get(key) is None else params[key]
     if value is None:
         raise ZooError(f"--to wildpark needs {key} of the models, of which params.json says nothing")
     if isinstance(value, list) and len(value) != layers:
