@@ -2,13 +2,17 @@
 
 import json
 import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import initialize_config_dir
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult
 
 from zoo.analyze import make_zoo
 from zoo.disk import files, paths
@@ -25,6 +29,26 @@ TESTS = Path(__file__).parent
 # Tests run on all cores already: more threads, here or in the processes that tests start, would wait for one another.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def configs_are_read_once() -> Iterator[None]:
+    """Hydra reads every YAML file anew for every composition, a third of its time. The project's own and Hydra's, which
+    no test changes, are kept as Hydra made them of their text."""
+    read, kept = ConfigRepository.load_config, {}
+
+    def load_config(self: ConfigRepository, config_path: str) -> ConfigResult | None:
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        place = source and source.full_path()
+        if not place or not place.startswith((f"file://{CONF}", f"file://{TESTS}/conf", "pkg://hydra")):
+            return read(self, config_path)
+        if (place, config_path) not in kept:
+            kept[place, config_path] = pickle.dumps(read(self, config_path))
+        return pickle.loads(kept[place, config_path])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigRepository, "load_config", load_config)
+        yield
 
 
 @pytest.fixture
