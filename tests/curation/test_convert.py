@@ -20,6 +20,8 @@ from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format.runs import Runs
 
+pytestmark = pytest.mark.usefixtures("without_drawing")
+
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
 def test_a_zoo_in_the_released_layout(tmp_path: Path, kind: str) -> None:
