@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo import analyze, train
+from zoo import __main__, analyze, train
 from zoo.launch.worker import Outcome
 from zoo.node.node import Node
 
@@ -41,6 +41,31 @@ class InThisProcess:
 
     def stop(self) -> None:
         pass
+
+
+def zoo_command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int | str | None:
+    """What `python -m zoo ARGUMENTS` exits with: a code, None if all is well; or the error's message."""
+    monkeypatch.setattr(sys, "argv", ["zoo", *map(str, arguments)])
+    try:
+        __main__.main()
+    except SystemExit as end:
+        return end.code
+    return None
+
+
+def run_as_elsewhere(code: str, folder: Path) -> None:
+    """Run the code in the folder as `python -c` does where this project is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("zoo", "model")]:
+            patch.delitem(sys.modules, name)
+        patch.setitem(sys.modules, "zoo", None)
+        patch.setattr(sys, "dont_write_bytecode", True)
+        patch.syspath_prepend(folder)
+        patch.chdir(folder)
+        try:
+            exec(code, {"__name__": "__main__"})
+        finally:
+            sys.modules.pop("model", None)  # the zoo's own
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, cwd: Path, name: str, *arguments: str) -> str | int | None:

@@ -5,8 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import flipped, forget_digests
 from tests.test_commands import ROOT, command
+from tests.typed import run_as_elsewhere, typed
 from zoo import ZooDataset
 from zoo.analyze import make_zoo
 from zoo.collation import collate as collation
@@ -117,8 +116,7 @@ assert torch.equal(vector, torch.cat([value.flatten() for value in network.state
 """
     # without dropout, and with it: the keys of their state dicts differ
     codes = [plain.replace("iloc[0]", f"iloc[{model}]") + check for model in (0, 7)]
-    code = "import sys; sys.modules['zoo'] = None; sys.dont_write_bytecode = True\n" + "\n".join(codes)
-    subprocess.run([sys.executable, "-c", code], cwd=zoo, check=True)
+    run_as_elsewhere("\n".join(codes), zoo)
 
 
 def test_the_readme_and_the_analysis(zoo: Path) -> None:
@@ -388,12 +386,15 @@ def test_the_latest_sweep_is_the_one_written_last(tmp_path: Path) -> None:
     assert latest_sweep(tmp_path).name == "c"
 
 
-def test_the_command(sweep: Path, tmp_path: Path) -> None:
-    done = command(tmp_path, f"{ROOT}/analyze.py", f"sweeps={sweep.parent}")
-    assert done.returncode == 0, done.stderr
+@pytest.mark.usefixtures("without_drawing")
+def test_the_command(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed(monkeypatch, tmp_path, "analyze", f"sweeps={sweep.parent}") is None
+    told = capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["zoos"]
-    assert "8 models, 32 states" in done.stdout and "- 8 models finished" in done.stdout
-    for path in re.findall(r"zoos/\S+", done.stdout):
+    assert "8 models, 32 states" in told and "- 8 models finished" in told
+    for path in re.findall(r"zoos/\S+", told):
         assert (tmp_path / path).exists()
 
 

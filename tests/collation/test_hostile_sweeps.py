@@ -26,6 +26,8 @@ from zoo.errors import ZooError
 from zoo.format.architecture import Architecture
 from zoo.format.record import read_records
 
+pytestmark = pytest.mark.usefixtures("without_drawing")
+
 __all__ = ["copied"]  # the fixture
 
 COMMAND = ["seed=range(0,4)", "model.dropout=0,0.5", f"trainer.max_epochs={EPOCHS}"]  # of the fixture `sweep`

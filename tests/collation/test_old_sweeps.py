@@ -18,6 +18,8 @@ from zoo.format.architecture import Architecture
 from zoo.format.model_source import is_model_source
 from zoo.sweep.drop import drop
 
+pytestmark = pytest.mark.usefixtures("without_drawing")
+
 NETWORK = """
 from pathlib import Path
 from torch import nn

@@ -30,6 +30,8 @@ from zoo.format.architecture import Architecture
 from zoo.format.record import read_records
 from zoo.format.runs import Runs
 
+pytestmark = pytest.mark.usefixtures("without_drawing")
+
 OLD = Path(__file__).parents[1] / "version_0_1_0" / "zoos" / "tiny"
 
 

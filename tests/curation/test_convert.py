@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +13,14 @@ import yaml
 
 from tests.foreign import raw
 from tests.foreign.test_released import flat, models_of, zipped
+from tests.typed import run_as_elsewhere, zoo_command
 from zoo import ZooDataset
 from zoo.curation.conversion import convert
 from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format.runs import Runs
 
-ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.usefixtures("without_drawing")
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
@@ -55,7 +54,7 @@ def test_its_example_without_this_project_runs(tmp_path: Path) -> None:
     convert(raw.released(tmp_path / "raw"), tmp_path / "zoo")
     for path in (tmp_path / "zoo",):
         example = re.findall(r"```python\n(.*?)```", paths.readme(path).read_text(), flags=re.DOTALL)[1]
-        subprocess.run([sys.executable, "-c", example], cwd=path, check=True, capture_output=True)
+        run_as_elsewhere(example, path)
 
 
 def test_the_example_of_a_zoo_without_images_runs(tmp_path: Path) -> None:
@@ -63,7 +62,7 @@ def test_the_example_of_a_zoo_without_images_runs(tmp_path: Path) -> None:
     convert(tmp_path / "raw", tmp_path / "zoo")
     assert not paths.images(tmp_path / "zoo").exists()
     example = re.findall(r"```python\n(.*?)```", paths.readme(tmp_path / "zoo").read_text(), flags=re.DOTALL)[1]
-    subprocess.run([sys.executable, "-c", example], cwd=tmp_path / "zoo", check=True, capture_output=True)
+    run_as_elsewhere(example, tmp_path / "zoo")
 
 
 def test_gaps_are_kept_as_gaps(tmp_path: Path) -> None:
@@ -222,13 +221,12 @@ def test_nothing_that_is_there_is_replaced(tmp_path: Path, sweep: Path, zoo: Pat
     assert not (tmp_path / "other").exists()
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     root = raw.released(tmp_path / "raw")
-    command = [sys.executable, "-m", "zoo", "convert", str(root), str(tmp_path / "zoo"), "--data", "mnist"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "4 models, 12 states" in done.stdout
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert again.returncode == 1 and "is there: choose another" in again.stderr and "Traceback" not in again.stderr
+    command = ["convert", root, tmp_path / "zoo", "--data", "mnist"]
+    assert zoo_command(monkeypatch, *command) is None
+    assert "4 models, 12 states" in capsys.readouterr().out
+    assert "is there: choose another" in str(zoo_command(monkeypatch, *command))
 
 
 def test_states_read_are_those_written(tmp_path: Path) -> None:

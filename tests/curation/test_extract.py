@@ -14,6 +14,8 @@ from zoo.disk import paths
 from zoo.errors import ZooError
 from zoo.format import manifest
 
+pytestmark = pytest.mark.usefixtures("without_drawing")
+
 
 def test_the_models_are_those_for_which_it_is_true(zoo: Path, tmp_path: Path) -> None:
     where = "model.dropout > 0 and seed in [1, 3]"

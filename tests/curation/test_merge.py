@@ -22,6 +22,8 @@ from zoo.errors import ZooError
 from zoo.format import manifest
 from zoo.format.node_table import read_nodes
 
+pytestmark = pytest.mark.usefixtures("without_drawing")
+
 OLD = Path(__file__).parents[1] / "version_0_1_0" / "zoos" / "tiny"
 
 

@@ -4,8 +4,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.conftest import flipped, forget_digests
+from tests.typed import zoo_command
 from zoo import ZooDataset
 from zoo.curation.archive import verify_archive
 from zoo.curation.open_zoo import OpenZoo
@@ -337,20 +336,17 @@ def test_a_flipped_bit_of_a_compact_zoo_is_one_finding(compact: Path, tmp_path: 
         path.write_bytes(content)
 
 
-def test_the_command_says_what_it_found(zoo: Path, tmp_path: Path) -> None:
+def test_the_command_says_what_it_found(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy = copied(zoo, tmp_path)
     paths.licence(copy).write_text("mine")
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "zoo", "verify", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-    done = run(copy)
-    assert done.returncode == 1
-    assert done.stdout == "LICENSE has changed: its sha256 is not the one in SHA256SUMS\n"
-    assert done.stderr.splitlines()[-1] == f"{copy}: {len(manifest.read(zoo)) + 1} files; 1 finding"
-    assert (run(zoo).returncode, run(zoo).stdout) == (0, "")
-    assert "is no zoo" in run(tmp_path).stderr
+    assert zoo_command(monkeypatch, "verify", copy) == 1
+    told = capsys.readouterr()
+    assert told.out == "LICENSE has changed: its sha256 is not the one in SHA256SUMS\n"
+    assert told.err.splitlines()[-1] == f"{copy}: {len(manifest.read(zoo)) + 1} files; 1 finding"
+    assert not zoo_command(monkeypatch, "verify", zoo) and capsys.readouterr().out == ""
+    assert "is no zoo" in str(zoo_command(monkeypatch, "verify", tmp_path))
 
 
 def test_binary_tables_are_compared_with_the_text(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

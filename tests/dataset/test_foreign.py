@@ -15,6 +15,8 @@ from zoo.curation.conversion import convert
 from zoo.errors import ZooError
 from zoo.models.park import CNNPark
 
+pytestmark = pytest.mark.usefixtures("without_drawing")
+
 
 @pytest.mark.parametrize("kind", ["released", "zip", "small_cnn"])
 def test_a_population_gives_what_its_converted_zoo_gives(tmp_path: Path, kind: str) -> None:

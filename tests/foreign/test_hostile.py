@@ -23,6 +23,8 @@ from zoo.foreign.opening import open_foreign
 from zoo.foreign.population import MOST_EPOCHS
 from zoo.foreign.released import open_released
 
+pytestmark = pytest.mark.usefixtures("without_drawing")
+
 SECRET = "the secret of another user"
 
 

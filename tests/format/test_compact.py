@@ -1,8 +1,6 @@
 """Compact zoos: everything that the folders of runs hold, byte by byte, in a few files."""
 
 import json
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.typed import run_as_elsewhere
 from zoo import ZooDataset
 from zoo.disk import files, paths
 from zoo.errors import ZooError
@@ -69,13 +68,12 @@ def test_it_is_the_same_dataset(zoo: Path, compact: Path) -> None:
     assert one.models.equals(other.models) and one.states.equals(other.states)
 
 
-def test_its_example_runs(compact: Path) -> None:
+def test_its_example_runs(compact: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = json.loads(paths.config(compact).read_text())
     example = plain_example(compact, config["protocol"])
     assert example in paths.readme(compact).read_text()
-    done = subprocess.run([sys.executable, "-c", example], cwd=compact, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    accuracy, _, recorded = done.stdout.split()
+    run_as_elsewhere(example, compact)
+    accuracy, _, recorded = capsys.readouterr().out.split()
     assert float(accuracy) == float(recorded)
 
 

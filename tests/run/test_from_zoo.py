@@ -23,6 +23,8 @@ from zoo.node.node import Node
 from zoo.run.recorder import Recorder
 from zoo.run.run import train
 
+pytestmark = pytest.mark.usefixtures("without_drawing")
+
 
 def children(folder: Path, zoo: Path, *overrides: str) -> list[Node]:
     return train_sweep(folder, "init=from_zoo", f"init.zoo={zoo}", "trainer.max_epochs=2", *overrides)

@@ -26,6 +26,8 @@ from zoo.random import data_order
 from zoo.run import lanes_pack, torch_pack
 from zoo.run.run import train
 
+pytestmark = pytest.mark.usefixtures("without_drawing")
+
 ENGINES = ["auto", "torch"]
 EXACT = "train_metrics=exact"
 

@@ -13,6 +13,8 @@ from zoo.errors import ZooError
 from zoo.format.node_table import read_nodes
 from zoo.sweep.drop import drop
 
+pytestmark = pytest.mark.usefixtures("without_drawing")
+
 
 @pytest.fixture
 def copied(sweep: Path, tmp_path: Path) -> Path:
