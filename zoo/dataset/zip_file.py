@@ -7,7 +7,6 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
