@@ -44,7 +44,7 @@ def draw(dataset: ZooDataset, name: str) -> None:
 
 
 def analyze(zoo: Path, analyses: Sequence[Analysis], home: Path) -> dict[str, str]:
-    """Make each analysis that the zoo does not have yet; return why one failed, for each that did.
+    """Make each analysis that the zoo does not have yet and that can be made of it; return why others failed.
 
     `home`: the folder that the zoo is to have in the end. Where an older zoo with the same models lies there, what was
     found of it is taken over. An analysis that fails is left out: it costs no other, and not the zoo.
@@ -59,7 +59,8 @@ def analyze(zoo: Path, analyses: Sequence[Analysis], home: Path) -> dict[str, st
         try:
             make(dataset, analysis, paths.analysis(zoo, analysis.name), record, home)
         except Exception as error:  # a user's analysis may raise anything
-            failed[analysis.name] = one_line(error)
+            if not isinstance(error, ZooError):  # which says that it can't be made of this zoo
+                failed[analysis.name] = one_line(error)
             note_failure(zoo, analysis.name, error)
     annotate(zoo)
     return failed
@@ -86,7 +87,7 @@ def note_failure(zoo: Path, name: str, error: Exception) -> None:
     """What went wrong: in a line for the user's own mistakes, with the traceback for the analysis'."""
     text = str(error) if isinstance(error, ZooError) else "".join(traceback.format_exception(error))
     files.write_text(paths.analysis_error(zoo, name), text + "\n")
-    print(f"analysis {name} failed: {one_line(error)}", file=sys.stderr)
+    print(f"analysis {name} is left out: {one_line(error)}", file=sys.stderr)
 
 
 # ---------------------------------------------------------------------------------------------- what need not be redone
