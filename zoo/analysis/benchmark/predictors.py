@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.linalg
 
-from zoo.errors import ZooError
+from zoo.errors import ZooError, one_line
 
 PENALTIES = (1e3, *(float(f"{digit}e{power}") for power in range(2, -6, -1) for digit in (3, 1)))
 """From the largest: 1e3, 3e2, 1e2 ... 3e-5, 1e-5, as in the code that was published with the paper."""
@@ -138,6 +138,6 @@ class Trees:
 def lightgbm() -> Any:
     try:
         import lightgbm  # takes a second
-    except ImportError as error:
-        raise ZooError(f"models=[lightgbm] needs the package lightgbm: {INSTALL}") from error
+    except (ImportError, OSError) as error:  # the latter where the system has no OpenMP (Debian's libgomp1)
+        raise ZooError(f"models=[lightgbm] needs the package lightgbm: {INSTALL} ({one_line(error)})") from error
     return lightgbm
